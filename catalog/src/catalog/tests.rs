@@ -1,0 +1,75 @@
+use super::*;
+
+fn file(id: u128, tenant: TenantNumber, last_seq: u64) -> DataFile {
+    DataFile {
+        id: FileId(id),
+        tenant,
+        signal: Signal::Logs,
+        hour: Hour(495_000),
+        num_rows: 10,
+        size_bytes: 2_048,
+        checksum: [7; 16],
+        timestamps: TimeRange { min_ns: i64::MIN, max_ns: i64::MAX },
+        first_seq: SequenceNumber(1),
+        last_seq: SequenceNumber(last_seq),
+        schema_version: 1,
+    }
+}
+
+#[test]
+fn a_tenant_keeps_its_number_across_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.db");
+    let (a, b) = ("team-a".parse().unwrap(), "team-b".parse().unwrap());
+    let catalog = Catalog::open(&path).unwrap();
+    let first = catalog.register_tenant(&a).unwrap();
+    let second = catalog.register_tenant(&b).unwrap();
+    assert_ne!(first, second);
+    drop(catalog);
+    let catalog = Catalog::open(&path).unwrap();
+    assert_eq!(catalog.register_tenant(&b).unwrap(), second);
+    assert_eq!(catalog.tenants().unwrap(), vec![(first, a), (second, b)]);
+}
+
+#[test]
+fn files_and_flushed_sequence_move_together_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(&dir.path().join("catalog.db")).unwrap();
+    let tenant = catalog.register_tenant(&"a".parse().unwrap()).unwrap();
+    let (one, two) = (file(1, tenant, 5), file(2, tenant, 9));
+    catalog.commit_flush(std::slice::from_ref(&one), SequenceNumber(5)).unwrap();
+    // The second commit repeats file 1: it must change nothing at all, not even add file 2.
+    assert!(catalog.commit_flush(&[two.clone(), one.clone()], SequenceNumber(9)).is_err());
+    assert_eq!(catalog.flushed_seq().unwrap(), SequenceNumber(5));
+    assert_eq!(catalog.live_files().unwrap(), vec![one.clone()]);
+    catalog.commit_flush(std::slice::from_ref(&two), SequenceNumber(9)).unwrap();
+    assert_eq!(catalog.flushed_seq().unwrap(), SequenceNumber(9));
+    assert_eq!(catalog.live_files().unwrap(), vec![one, two]);
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.db");
+    drop(Catalog::open(&path).unwrap());
+    let connection = Connection::open(&path).unwrap();
+    connection
+        .execute(
+            "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) VALUES (99, 'x', '', '0')",
+            [],
+        )
+        .unwrap();
+    drop(connection);
+    let error = Catalog::open(&path).unwrap_err();
+    assert!(matches!(error, Error::NewerSchema { found: 99, .. }), "{error}");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.db");
+    let garbage = vec![b'x'; 5_000];
+    std::fs::write(&path, &garbage).unwrap();
+    assert!(matches!(Catalog::open(&path), Err(Error::Open { .. })));
+    assert_eq!(std::fs::read(&path).unwrap(), garbage);
+}

@@ -1,0 +1,48 @@
+//! What can go wrong between a program and its catalog.
+
+use std::path::PathBuf;
+
+/// The result of a catalog operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a name was refused or the catalog could not answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error(
+        "invalid tenant id {given:?}: use 1 to 63 of a-z, 0-9, '-' and '_', starting with a letter or digit"
+    )]
+    InvalidTenantId { given: String },
+
+    #[error("cannot open the database {path}")]
+    Open {
+        path: PathBuf,
+        #[source]
+        source: rusqlite::Error,
+    },
+
+    #[error("cannot take the lock {path}")]
+    Lock {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+
+    #[error(
+        "the database {path} was written by a newer version of alula (schema {found}, this one knows {known}); use that version"
+    )]
+    NewerSchema { path: PathBuf, found: i64, known: i64 },
+
+    #[error("cannot bring the database {path} to this version's schema")]
+    Migrate {
+        path: PathBuf,
+        #[source]
+        source: refinery::Error,
+    },
+
+    #[error("catalog database error")]
+    Database(#[from] rusqlite::Error),
+
+    #[error("the catalog's table {table} holds an impossible value: {detail}")]
+    InvalidRow { table: &'static str, detail: String },
+}

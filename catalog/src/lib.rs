@@ -1,0 +1,29 @@
+//! Names, schemas and the SQLite catalog: what every other crate agrees on.
+//!
+//! | file | purpose |
+//! |---|---|
+//! | `ids.rs` | tenant ids and numbers, file ids, sequence numbers: values that exist only when valid |
+//! | `signal.rs` | the three kinds of telemetry and the tables named after them |
+//! | `time.rs` | closed time ranges and the hour a row belongs to |
+//! | `schema/` | the Arrow schema of each table; every column name appears once |
+//! | `connection.rs` | how a SQLite database is opened, and the settings that make a COMMIT durable |
+//! | `catalog.rs` | [`Catalog`]: tenants, data files and the flushed sequence number |
+//!
+//! **Invariants**
+//! - A data file and the flushed sequence number that covers its rows move in one transaction.
+//! - A tenant keeps its number for ever; directories and WAL frames carry the number, never the name.
+
+mod catalog;
+mod connection;
+mod error;
+mod ids;
+pub mod schema;
+mod signal;
+mod time;
+
+pub use catalog::{Catalog, DataFile, DataLoss};
+pub use connection::open_database;
+pub use error::{Error, Result};
+pub use ids::{FileId, SequenceNumber, TenantId, TenantNumber};
+pub use signal::Signal;
+pub use time::{Hour, TimeRange};
