@@ -1,0 +1,142 @@
+//! Rows that are durable in the log but not yet in files.
+//!
+//! | file | purpose |
+//! |---|---|
+//! | `chunk.rs` | one immutable batch of rows with its statistics, and the merging of small ones |
+//! | `snapshot.rs` | [`Snapshot`]: what a query sees, of all tenants, at one instant |
+//!
+//! [`Buffer`] holds the current snapshot behind an atomic pointer. A reader takes the pointer: no lock, no copy. A change
+//! builds the next snapshot beside it, sharing everything that did not change, and swaps the pointer.
+//!
+//! ```text
+//! appended -> hot chunks --freeze--> frozen chunks --commit--> files
+//! ```
+//!
+//! **Invariant.** `commit_frozen` puts the files in and takes the frozen chunks out in one swap, so no snapshot has a row
+//! twice or not at all.
+
+mod chunk;
+mod snapshot;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use alula_catalog::{DataFile, TenantId, TenantNumber};
+use arc_swap::ArcSwap;
+
+pub(crate) use chunk::{Chunk, sequences_of, timestamps_of};
+pub use snapshot::Snapshot;
+pub(crate) use snapshot::{TableKey, TableSnapshot};
+
+/// The current snapshot and the one way to change it.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    current: ArcSwap<Snapshot>,
+    /// Taken by whoever changes the snapshot (the log's writer, the flush), never by readers.
+    change: Mutex<()>,
+    hot_bytes: AtomicUsize,
+    frozen_bytes: AtomicUsize,
+}
+
+impl Buffer {
+    pub(crate) fn new(snapshot: Snapshot) -> Self {
+        Self {
+            current: ArcSwap::from_pointee(snapshot),
+            change: Mutex::new(()),
+            hot_bytes: AtomicUsize::new(0),
+            frozen_bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// What a query that starts now sees.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Units: bytes of Arrow buffers that wait for the next freeze.
+    pub(crate) fn hot_bytes(&self) -> usize {
+        self.hot_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Units: bytes of Arrow buffers, hot and frozen.
+    pub(crate) fn total_bytes(&self) -> usize {
+        self.hot_bytes() + self.frozen_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Makes rows visible. They must be durable.
+    pub(crate) fn append(&self, chunks: Vec<(TableKey, Chunk)>) {
+        let added: usize = chunks.iter().map(|(_, chunk)| chunk.bytes).sum();
+        self.hot_bytes.fetch_add(added, Ordering::Relaxed);
+        let mut by_table: HashMap<TableKey, Vec<Arc<Chunk>>> = HashMap::new();
+        for (key, chunk) in chunks {
+            by_table.entry(key).or_default().push(Arc::new(chunk));
+        }
+        self.change(|next| {
+            for (key, chunks) in by_table {
+                next.update_table(key, |table| table.hot.extend(chunks));
+            }
+        });
+    }
+
+    /// Joins runs of small hot chunks, so that a scan of many small requests does not crawl from one to the next.
+    ///
+    /// Only the log's writer calls this, between groups, so the hot chunks stay as they are meanwhile.
+    pub(crate) fn merge_small_chunks(&self) {
+        let snapshot = self.snapshot();
+        for (key, table) in snapshot.tables() {
+            let Some(merge) = chunk::plan_merge(&table.hot) else { continue };
+            match Chunk::concat(&table.hot[merge.clone()]) {
+                Ok(merged) => {
+                    let before: usize = table.hot[merge.clone()].iter().map(|chunk| chunk.bytes).sum();
+                    let after = merged.bytes;
+                    self.change(|next| {
+                        next.update_table(*key, |table| {
+                            table.hot.splice(merge, [Arc::new(merged)]);
+                        });
+                    });
+                    self.hot_bytes.fetch_add(after, Ordering::Relaxed);
+                    self.hot_bytes.fetch_sub(before, Ordering::Relaxed);
+                }
+                // The rows stay where they are; only the scan is slower.
+                Err(error) => tracing::warn!(%error, "cannot merge buffered chunks"),
+            }
+        }
+    }
+
+    /// Sets the hot chunks of all tables aside for a flush; later rows go to fresh ones.
+    ///
+    /// There must be no frozen chunks from before.
+    pub(crate) fn freeze(&self) {
+        self.change(|next| {
+            next.update_tables(|table| {
+                assert!(table.frozen.is_empty(), "a flush is still under way");
+                table.frozen = std::mem::take(&mut table.hot);
+            });
+        });
+        self.frozen_bytes.store(self.hot_bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Replaces all frozen chunks by the files that now hold their rows.
+    pub(crate) fn commit_frozen(&self, files: Vec<DataFile>) {
+        self.change(|next| {
+            next.update_tables(|table| table.frozen.clear());
+            next.add_files(files);
+        });
+        self.frozen_bytes.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_tenant(&self, id: TenantId, number: TenantNumber) {
+        self.change(|next| next.add_tenant(id, number));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Snapshot)) {
+        let _guard = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = Snapshot::clone(&self.current.load());
+        change(&mut next);
+        self.current.store(Arc::new(next));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! What a query sees: buffer and files of all tenants at one instant.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use alula_catalog::{DataFile, Signal, TenantId, TenantNumber};
+
+use super::Chunk;
+
+/// One table of one tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TableKey {
+    pub tenant: TenantNumber,
+    pub signal: Signal,
+}
+
+/// The rows of one table: each is in exactly one of the three places.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TableSnapshot {
+    pub hot: Vec<Arc<Chunk>>,
+    /// Being written to files, which are not part of the store yet.
+    pub frozen: Vec<Arc<Chunk>>,
+    pub files: Arc<Vec<Arc<DataFile>>>,
+}
+
+/// An immutable view of everything that was durable at one instant.
+///
+/// It holds no lock and costs nothing to keep but the memory of its chunks.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    data_root: Arc<Path>,
+    tenants: Arc<HashMap<TenantId, TenantNumber>>,
+    tables: HashMap<TableKey, Arc<TableSnapshot>>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(
+        data_root: PathBuf,
+        tenants: HashMap<TenantId, TenantNumber>,
+        files: Vec<DataFile>,
+    ) -> Self {
+        let mut snapshot =
+            Self { data_root: data_root.into(), tenants: Arc::new(tenants), tables: HashMap::new() };
+        snapshot.add_files(files);
+        snapshot
+    }
+
+    pub(crate) fn data_root(&self) -> &Path {
+        &self.data_root
+    }
+
+    pub(crate) fn tenant_number(&self, tenant: &TenantId) -> Option<TenantNumber> {
+        self.tenants.get(tenant).copied()
+    }
+
+    pub(crate) fn tenant_id(&self, number: TenantNumber) -> Option<&TenantId> {
+        self.tenants.iter().find(|(_, n)| **n == number).map(|(id, _)| id)
+    }
+
+    /// The rows of one tenant's table. A tenant that never sent anything has an empty one.
+    pub(crate) fn table(&self, tenant: &TenantId, signal: Signal) -> Arc<TableSnapshot> {
+        self.tenant_number(tenant)
+            .and_then(|tenant| self.tables.get(&TableKey { tenant, signal }))
+            .map(Arc::clone)
+            .unwrap_or_default()
+    }
+
+    pub(super) fn tables(&self) -> impl Iterator<Item = (&TableKey, &Arc<TableSnapshot>)> {
+        self.tables.iter()
+    }
+
+    /// Tables with rows that are being flushed, in a fixed order.
+    pub(crate) fn frozen_tables(&self) -> Vec<(TableKey, Arc<TableSnapshot>)> {
+        let frozen = self.tables.iter().filter(|(_, table)| !table.frozen.is_empty());
+        let mut tables: Vec<_> = frozen.map(|(key, table)| (*key, Arc::clone(table))).collect();
+        tables.sort_by_key(|(key, _)| *key);
+        tables
+    }
+
+    pub(super) fn update_table(&mut self, key: TableKey, change: impl FnOnce(&mut TableSnapshot)) {
+        change(Arc::make_mut(self.tables.entry(key).or_default()));
+    }
+
+    pub(super) fn update_tables(&mut self, change: impl Fn(&mut TableSnapshot)) {
+        for table in self.tables.values_mut() {
+            change(Arc::make_mut(table));
+        }
+    }
+
+    pub(super) fn add_files(&mut self, files: Vec<DataFile>) {
+        let mut by_table: HashMap<TableKey, Vec<Arc<DataFile>>> = HashMap::new();
+        for file in files {
+            let key = TableKey { tenant: file.tenant, signal: file.signal };
+            by_table.entry(key).or_default().push(Arc::new(file));
+        }
+        for (key, files) in by_table {
+            self.update_table(key, |table| Arc::make_mut(&mut table.files).extend(files));
+        }
+    }
+
+    pub(super) fn add_tenant(&mut self, id: TenantId, number: TenantNumber) {
+        Arc::make_mut(&mut self.tenants).insert(id, number);
+    }
+}

@@ -1,0 +1,32 @@
+//! Settings of the storage engine.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where data goes and how much of it may wait.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The directory that holds everything; one server process at a time.
+    pub data_dir: PathBuf,
+    /// Buffered bytes (as Arrow) at which the buffer is flushed to files.
+    pub flush_bytes: usize,
+    /// The longest that a row waits in the buffer before it is flushed to a file.
+    pub flush_interval: Duration,
+    /// Buffered bytes at which appends are refused until a flush has made room.
+    pub max_buffer_bytes: usize,
+    /// Size at which the log goes on in a new segment.
+    pub wal_segment_bytes: u64,
+    /// Bytes of entries that may wait for the log's writer; past that, appends are refused at once.
+    pub wal_queue_bytes: usize,
+    /// What to do at start when acknowledged entries cannot be read back.
+    pub on_corruption: OnCorruption,
+}
+
+/// What recovery does about damaged entries that had been acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnCorruption {
+    /// Recover every entry that is intact, keep the damaged segment aside, put the loss on record, and start.
+    Salvage,
+    /// Do not start.
+    Refuse,
+}

@@ -1,0 +1,217 @@
+//! [`Storage`]: the only façade.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use alula_catalog::{Catalog, SequenceNumber, TenantId, TenantNumber};
+use tokio::sync::{Semaphore, TryAcquireError, oneshot};
+
+use crate::buffer::{Buffer, Snapshot};
+use crate::entry::{Entry, EntryDecoder};
+use crate::flush::{FlushQueue, FlushRequest, FlushThread, Flusher};
+use crate::layout::{Layout, create_dir_durably};
+use crate::replay::{reconcile_files, replay};
+use crate::wal::{Append, Command, Frame, MAX_PAYLOAD_BYTES, WalWriter, WriterHandle};
+use crate::{Config, Error, Result};
+
+/// Flush requests that may wait.
+const FLUSH_QUEUE: usize = 16;
+
+/// The storage engine of one data directory. Clones share it.
+#[derive(Clone)]
+pub struct Storage {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    catalog: Arc<Catalog>,
+    buffer: Arc<Buffer>,
+    writer: WriterHandle,
+    flush: FlushQueue,
+    /// Bytes of entries that may wait for the log's writer.
+    queue_bytes: Arc<Semaphore>,
+    queue_limit: usize,
+    max_buffer_bytes: usize,
+    /// Taken once, by [`Storage::close`].
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Held until the last clone is gone.
+    _lock: File,
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Storage")
+            .field("buffered_bytes", &self.inner.buffer.total_bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Storage {
+    /// Takes the data directory, replays the log, and starts the writer and the flush thread. Blocks.
+    ///
+    /// # Errors
+    /// `DirectoryInUse` — another process has it. `RefusedCorruption`, `NewerFormat`, `CorruptSegment`, `Undecodable` — the log
+    /// needs a person. `Io`, `Catalog` — the disk or the catalog failed.
+    pub fn open(config: Config, catalog: Arc<Catalog>, decoder: Arc<dyn EntryDecoder>) -> Result<Self> {
+        let layout = Layout::new(config.data_dir.clone());
+        let lock = layout.lock()?;
+        create_dir_durably(&layout.wal_dir())?;
+        create_dir_durably(&layout.data_root())?;
+        let store_uuid = catalog.store_uuid()?;
+        let live = catalog.live_files()?;
+        let tenants =
+            catalog.tenants()?.into_iter().map(|(number, id)| (id, number)).collect::<HashMap<_, _>>();
+        let snapshot = Snapshot::new(layout.data_root(), tenants, live.clone());
+        let buffer = Arc::new(Buffer::new(snapshot));
+        let flusher = Flusher {
+            layout: layout.clone(),
+            catalog: Arc::clone(&catalog),
+            buffer: Arc::clone(&buffer),
+            store_uuid,
+        };
+        reconcile_files(&flusher, &live)?;
+        let last_seq = replay(&flusher, &config, decoder.as_ref())?;
+
+        let (wal_writer, writer) =
+            WalWriter::new(layout, Arc::clone(&buffer), store_uuid, config.wal_segment_bytes, last_seq);
+        let (flush, flush_requests) = std::sync::mpsc::sync_channel(FLUSH_QUEUE);
+        let flush_thread = FlushThread::new(flusher, writer.clone(), &config, flush_requests);
+        let threads = vec![
+            spawn("alula-wal", move || wal_writer.run())?,
+            spawn("alula-flush", move || flush_thread.run())?,
+        ];
+        let inner = Inner {
+            catalog,
+            buffer,
+            writer,
+            flush,
+            queue_bytes: Arc::new(Semaphore::new(config.wal_queue_bytes)),
+            queue_limit: config.wal_queue_bytes,
+            max_buffer_bytes: config.max_buffer_bytes,
+            threads: Mutex::new(threads),
+            _lock: lock,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Stores an entry.
+    ///
+    /// Durable: when this returns, the entry survives power loss, and the next [`Self::snapshot`] has its rows.
+    /// Bounds: never waits for room. Refuses at once when the queue or the buffer is full.
+    /// Cancel: the entry is handed over at the first poll that finds its tenant known; from then on dropping the future
+    /// does not undo it.
+    ///
+    /// # Errors
+    /// `Overloaded`, `WalWrite`, `ReadOnly`, `Closed` — nothing was stored; the same entry may be sent again.
+    /// `TooLarge`, `WrongSchema` — it can never be stored.
+    pub async fn append(&self, entry: Entry) -> Result<SequenceNumber> {
+        let inner = &self.inner;
+        if entry.payload.len() > MAX_PAYLOAD_BYTES || entry.payload.len() > inner.queue_limit {
+            let limit_bytes = MAX_PAYLOAD_BYTES.min(inner.queue_limit);
+            return Err(Error::TooLarge { bytes: entry.payload.len(), limit_bytes });
+        }
+        if inner.buffer.total_bytes() >= inner.max_buffer_bytes {
+            return Err(Error::Overloaded { what: "the buffer", limit_bytes: inner.max_buffer_bytes });
+        }
+        let overloaded =
+            Error::Overloaded { what: "the queue of the write-ahead log", limit_bytes: inner.queue_limit };
+        let permits = u32::try_from(entry.payload.len().max(1)).unwrap_or(u32::MAX);
+        let queued = match Arc::clone(&inner.queue_bytes).try_acquire_many_owned(permits) {
+            Ok(queued) => queued,
+            Err(TryAcquireError::NoPermits) => return Err(overloaded),
+            Err(TryAcquireError::Closed) => return Err(Error::Closed),
+        };
+        let tenant = self.tenant_number(&entry.tenant).await?;
+        let (reply, answer) = oneshot::channel();
+        let frame = Frame {
+            seq: SequenceNumber(0),
+            signal: entry.signal,
+            tenant,
+            batch_id: batch_id(&entry),
+            received_ns: entry.received_ns,
+            num_rows: entry.batch.num_rows() as u32,
+            rejected: entry.rejected,
+            payload: entry.payload,
+        };
+        let append = Append { frame, batch: entry.batch, reply, queued };
+        inner.writer.try_send(Command::Append(Box::new(append)))?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// What a query that starts now sees: every acknowledged row, once.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.inner.buffer.snapshot()
+    }
+
+    /// Moves everything that is in the buffer now into files.
+    ///
+    /// Durable: the files are part of the store when this returns.
+    pub async fn flush(&self) -> Result<()> {
+        self.request_flush(FlushRequest::Flush).await
+    }
+
+    /// Flushes, and ends the threads. Later appends fail with `Closed`.
+    pub async fn close(&self) -> Result<()> {
+        self.inner.queue_bytes.close();
+        let (closed, writer_closed) = oneshot::channel();
+        let flushed = self.request_flush(FlushRequest::Close).await;
+        let writer = self.inner.writer.clone();
+        let threads = std::mem::take(&mut *self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        blocking(move || {
+            writer.send(Command::Close(closed))?;
+            // An end without an answer is as good: the thread is gone either way.
+            let _ = writer_closed.blocking_recv();
+            for thread in threads {
+                let name =
+                    if thread.thread().name() == Some("alula-wal") { "alula-wal" } else { "alula-flush" };
+                thread.join().map_err(|_| Error::ThreadEnded(name))?;
+            }
+            Ok(())
+        })
+        .await?;
+        flushed
+    }
+
+    async fn request_flush(&self, request: fn(oneshot::Sender<Result<()>>) -> FlushRequest) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        let queue = self.inner.flush.clone();
+        blocking(move || queue.send(request(reply)).map_err(|_| Error::Closed)).await?;
+        answer.await.map_err(|_| Error::ThreadEnded("alula-flush"))?
+    }
+
+    async fn tenant_number(&self, tenant: &TenantId) -> Result<TenantNumber> {
+        if let Some(number) = self.snapshot().tenant_number(tenant) {
+            return Ok(number);
+        }
+        let catalog = Arc::clone(&self.inner.catalog);
+        let id = tenant.clone();
+        let number = blocking(move || Ok(catalog.register_tenant(&id)?)).await?;
+        self.inner.buffer.add_tenant(tenant.clone(), number);
+        Ok(number)
+    }
+}
+
+/// The name of a request's content, by which a repeated one can be told: 128 bits of BLAKE3 over tenant, signal and bytes.
+fn batch_id(entry: &Entry) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(entry.tenant.as_str().as_bytes());
+    hasher.update(&[0, entry.signal.code()]);
+    hasher.update(&entry.payload);
+    let mut id = [0; 16];
+    id.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    id
+}
+
+fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|_| Error::ThreadEnded(name))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::ThreadEnded("a blocking task"))?
+}
+
+#[cfg(test)]
+mod tests;

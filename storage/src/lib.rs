@@ -1,0 +1,38 @@
+//! Durable storage: OTLP entries go into a write-ahead log and a buffer, and from there into Parquet files.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | `engine.rs` | [`Storage`]: append, snapshot, flush, close; the only façade |
+//! | `wal/` | the log: frame format, the writer thread with group commit, recovery |
+//! | `buffer/` | rows that are durable but not yet in files, as chunks behind an immutable [`Snapshot`] |
+//! | `parquet/` | from chunks to Parquet files, written durably |
+//! | `flush.rs` | the thread that moves the buffer into files |
+//! | `replay.rs` | from the log back into the buffer at start |
+//! | `layout.rs` | every path inside the data directory |
+//! | `table/` | the DataFusion side: a tenant's tables, the scan, the guards |
+//!
+//! **Invariants**
+//! - An append returns only after its entry is on disk (`fdatasync`) *and* in the snapshot that the next query takes.
+//! - Rows in a snapshot are durable: nothing a query has seen can be undone by a crash.
+//! - An acknowledged row is at any moment in exactly one of: the buffer of the current snapshot, or a live file of it.
+//! - The catalog's `COMMIT` is the only point at which rows change from log to file.
+
+mod buffer;
+mod config;
+mod engine;
+mod entry;
+mod error;
+mod flush;
+mod layout;
+mod parquet;
+mod replay;
+pub mod table;
+#[cfg(test)]
+mod testing;
+mod wal;
+
+pub use buffer::Snapshot;
+pub use config::{Config, OnCorruption};
+pub use engine::Storage;
+pub use entry::{Entry, EntryDecoder, LoggedEntry};
+pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,169 @@
+//! From the log back into files, before the first append of a new process.
+//!
+//! Everything that is replayed is flushed at once: afterwards nothing rests on log bytes that a failing disk may have shown
+//! to this process from memory only, and the log starts empty.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use alula_catalog::{DataFile, DataLoss, SequenceNumber, TenantId, TenantNumber};
+
+use crate::buffer::{Chunk, TableKey};
+use crate::entry::{EntryDecoder, LoggedEntry};
+use crate::flush::{Flusher, remove_segments};
+use crate::layout::{create_dir_durably, sync_dir};
+use crate::parquet::is_data_file_name;
+use crate::wal::{Cut, Frame, RecoveredLog, recover};
+use crate::{Config, Error, OnCorruption, Result};
+
+/// Recovers the log into the store. Returns the highest sequence number in use.
+///
+/// Bounds: holds one segment and `flush_bytes` of rows at a time. Interrupting it anywhere and starting again gives the same
+/// store, because a flush moves the flushed sequence number in the same transaction as its files.
+pub(crate) fn replay(
+    flusher: &Flusher,
+    config: &Config,
+    decoder: &dyn EntryDecoder,
+) -> Result<SequenceNumber> {
+    let flushed = flusher.catalog.flushed_seq()?;
+    let log = recover(&flusher.layout, flusher.store_uuid, flushed)?;
+    handle_losses(flusher, config, &log)?;
+    let tenants: HashMap<TenantNumber, TenantId> = flusher.catalog.tenants()?.into_iter().collect();
+
+    let mut replayed = 0_u64;
+    let mut last_seq = flushed;
+    for segment in &log.segments {
+        for frame in segment.frames()? {
+            let (seq, key, chunk) = decode(frame, &tenants, decoder)?;
+            if let Some(chunk) = chunk {
+                flusher.buffer.append(vec![(key, chunk)]);
+                flusher.buffer.merge_small_chunks();
+            }
+            last_seq = last_seq.max(seq);
+            replayed += 1;
+            if flusher.buffer.hot_bytes() >= config.flush_bytes {
+                flush(flusher, last_seq)?;
+            }
+        }
+    }
+    flush(flusher, last_seq)?;
+    if replayed > 0 {
+        tracing::info!(entries = replayed, last_seq = last_seq.0, "replayed the log");
+    }
+    let segments: Vec<_> = log.segments.iter().map(|segment| segment.path.clone()).collect();
+    remove_segments(&flusher.layout, &segments);
+    Ok(log.last_seq.max(last_seq))
+}
+
+fn flush(flusher: &Flusher, last_seq: SequenceNumber) -> Result<()> {
+    flusher.buffer.freeze();
+    flusher.commit_frozen(&Cut { last_seq, segments: Vec::new() })
+}
+
+fn decode(
+    frame: Frame,
+    tenants: &HashMap<TenantNumber, TenantId>,
+    decoder: &dyn EntryDecoder,
+) -> Result<(SequenceNumber, TableKey, Option<Chunk>)> {
+    let undecodable = |source| Error::Undecodable { seq: frame.seq, source };
+    let tenant = tenants
+        .get(&frame.tenant)
+        .ok_or_else(|| undecodable(format!("tenant number {} is not in the catalog", frame.tenant).into()))?;
+    let entry = LoggedEntry {
+        tenant: tenant.clone(),
+        signal: frame.signal,
+        received_ns: frame.received_ns,
+        payload: frame.payload,
+        rejected: frame.rejected,
+    };
+    let batch = decoder.decode(&entry).map_err(undecodable)?;
+    let key = TableKey { tenant: frame.tenant, signal: frame.signal };
+    if batch.num_rows() == 0 {
+        return Ok((frame.seq, key, None));
+    }
+    Ok((frame.seq, key, Some(Chunk::from_entry(frame.signal, &batch, frame.seq)?)))
+}
+
+/// Puts losses on record and damaged segments aside, or refuses to start.
+fn handle_losses(flusher: &Flusher, config: &Config, log: &RecoveredLog) -> Result<()> {
+    for loss in &log.losses {
+        if config.on_corruption == OnCorruption::Refuse {
+            return Err(Error::RefusedCorruption {
+                path: loss.segment.clone(),
+                first: loss.first,
+                last: loss.last,
+            });
+        }
+        tracing::error!(
+            segment = %loss.segment.display(),
+            first_seq = loss.first.0,
+            last_seq = loss.last.0,
+            offset = loss.offset,
+            "acknowledged log entries cannot be read; the segment is kept in wal/quarantine"
+        );
+        quarantine(flusher, &loss.segment)?;
+        let name = loss.segment.file_name().unwrap_or_default().to_string_lossy();
+        flusher.catalog.record_data_loss(&DataLoss {
+            first_seq: loss.first,
+            last_seq: loss.last,
+            source: format!("wal/{name}"),
+            detail: format!("damaged at byte {}", loss.offset),
+        })?;
+    }
+    Ok(())
+}
+
+fn quarantine(flusher: &Flusher, segment: &Path) -> Result<()> {
+    let dir = flusher.layout.quarantine_dir();
+    create_dir_durably(&dir)?;
+    let target = dir.join(segment.file_name().unwrap_or_default());
+    let io = |source| Error::Io { path: target.clone(), doing: "cannot keep the damaged segment", source };
+    fs::copy(segment, &target).map_err(io)?;
+    fs::File::open(&target).and_then(|file| file.sync_all()).map_err(io)?;
+    sync_dir(&dir)
+}
+
+/// Compares the tree of data files with the catalog: removes files of flushes that never committed, and names files that
+/// are missing.
+pub(crate) fn reconcile_files(flusher: &Flusher, live: &[DataFile]) -> Result<()> {
+    let root = flusher.layout.data_root();
+    for file in live {
+        let path = flusher.layout.data_file(file);
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.len() == file.size_bytes => {}
+            Ok(metadata) => tracing::error!(
+                file = %path.display(), expected = file.size_bytes, found = metadata.len(),
+                "a data file has the wrong size; queries that need it fail"
+            ),
+            Err(error) => {
+                tracing::error!(file = %path.display(), %error, "a data file is missing; queries that need it fail");
+            }
+        }
+    }
+    let known = live.iter().map(|file| flusher.layout.data_file(file)).collect();
+    let removed = sweep(&root, &known)?;
+    if removed > 0 {
+        tracing::info!(removed, "removed files of flushes that had not been committed");
+    }
+    Ok(())
+}
+
+fn sweep(dir: &Path, known: &std::collections::HashSet<std::path::PathBuf>) -> Result<usize> {
+    let io = |source| Error::Io { path: dir.to_owned(), doing: "cannot list the directory", source };
+    let mut removed = 0;
+    for entry in fs::read_dir(dir).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let path = entry.path();
+        if entry.file_type().map_err(io)?.is_dir() {
+            removed += sweep(&path, known)?;
+        } else if entry.file_name().to_str().is_some_and(is_data_file_name) && !known.contains(&path) {
+            fs::remove_file(&path).map_err(io)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! A tenant's tables as DataFusion sees them. The only DataFusion code in this crate.
+//!
+//! | file | purpose |
+//! |---|---|
+//! | `provider.rs` | [`TelemetryTable`]: one table, bound to one tenant and one snapshot when it is built |
+//! | `scan.rs` | [`TelemetryScan`]: the plan node that streams buffer and files |
+//! | `buffer_source.rs` | the buffer side of a scan |
+//! | `pruning.rs` | leaves out files and chunks whose statistics rule a filter out |
+//! | `sealed_stores.rs` | the object-store registry that a session must have |
+//! | `guard.rs` | the filter and the checks that every plan gets on top |
+//!
+//! **Isolation has three locks**, and each holds alone:
+//! 1. A [`TelemetryTable`] is built for one tenant and holds chunks and file names of that tenant only. Rows of another
+//!    tenant are never read, so no filter, error or statistic can depend on them.
+//! 2. [`bind_tenant`] puts a filter on `tenant_id` over every scan of a plan, in subqueries too.
+//! 3. [`bind_tenant`] and [`guard_physical`] refuse a plan with a leaf that is not the tenant's.
+
+mod buffer_source;
+mod guard;
+mod provider;
+mod pruning;
+mod scan;
+mod sealed_stores;
+
+use std::sync::Arc;
+
+use alula_catalog::{Signal, TenantId};
+use datafusion::catalog::{
+    CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider,
+};
+use datafusion::error::Result;
+
+pub use guard::{bind_tenant, guard_physical};
+pub use provider::TelemetryTable;
+pub use scan::TelemetryScan;
+pub use sealed_stores::SealedObjectStores;
+
+use crate::Snapshot;
+
+/// The SQL name of the catalog that holds a tenant's tables.
+pub const CATALOG_NAME: &str = "alula";
+/// The SQL name of the schema that holds them.
+pub const SCHEMA_NAME: &str = "public";
+
+/// The tables of one tenant at one instant, and nothing else.
+pub fn tenant_catalog(snapshot: &Arc<Snapshot>, tenant: &TenantId) -> Result<Arc<dyn CatalogProvider>> {
+    let schema = MemorySchemaProvider::new();
+    for signal in Signal::ALL {
+        let table: Arc<dyn TableProvider> = Arc::new(TelemetryTable::try_new(snapshot, tenant, signal)?);
+        schema.register_table(signal.table_name().to_owned(), table)?;
+    }
+    let catalog = MemoryCatalogProvider::new();
+    catalog.register_schema(SCHEMA_NAME, Arc::new(schema))?;
+    Ok(Arc::new(catalog))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! [`TelemetryTable`]: one table, bound to one tenant and one snapshot when it is built.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use alula_catalog::schema::{TENANT_ID, TIMESTAMP, table_schema};
+use alula_catalog::{DataFile, Signal, TenantId, TimeRange};
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use object_store::local::LocalFileSystem;
+
+use super::buffer_source::BufferSource;
+use super::pruning::Pruner;
+use super::scan::TelemetryScan;
+use crate::Snapshot;
+use crate::buffer::TableSnapshot;
+use crate::layout::Layout;
+
+/// The name under which plans speak of the data directory. The session's registry resolves no URL at all; files are
+/// opened by the reader factory that the scan carries.
+const STORE_URL: &str = "alula://data";
+
+/// One signal's table of one tenant, at one instant.
+#[derive(Debug)]
+pub struct TelemetryTable {
+    tenant: TenantId,
+    signal: Signal,
+    rows: Arc<TableSnapshot>,
+    files: Arc<LocalFileSystem>,
+}
+
+impl TelemetryTable {
+    /// Binds the table to `tenant`: from here on nothing of another tenant can be reached through it.
+    pub fn try_new(snapshot: &Snapshot, tenant: &TenantId, signal: Signal) -> Result<Self> {
+        Ok(Self {
+            tenant: tenant.clone(),
+            signal,
+            rows: snapshot.table(tenant, signal),
+            files: open_store(snapshot.data_root())?,
+        })
+    }
+
+    pub fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    /// Files of the table that no filter rules out, in `target_partitions` groups.
+    fn scan_files(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        pruner: &Pruner,
+        limit: Option<usize>,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let kept = pruner.keep(&self.rows.files, |file| (file.timestamps, file.num_rows))?;
+        if kept.is_empty() {
+            return Ok(None);
+        }
+        let schema = table_schema(self.signal);
+        let statistics = table_statistics(&schema, kept.iter().map(|file| (file.timestamps, file.num_rows)));
+        let groups = FileGroup::new(kept.iter().map(|file| partitioned_file(&schema, file)).collect())
+            .split_files(state.config().target_partitions());
+        let metadata_cache = state.runtime_env().cache_manager.get_file_metadata_cache();
+        let reader = CachedParquetFileReaderFactory::new(Arc::clone(&self.files) as _, metadata_cache);
+        let source =
+            ParquetSource::new(TableSchema::from(schema)).with_parquet_file_reader_factory(Arc::new(reader));
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))
+            .with_file_groups(groups)
+            .with_statistics(statistics)
+            .with_limit(limit)
+            .with_projection_indices(projection.cloned())?
+            .build();
+        Ok(Some(DataSourceExec::from_data_source(config)))
+    }
+}
+
+#[async_trait]
+impl TableProvider for TelemetryTable {
+    fn schema(&self) -> SchemaRef {
+        table_schema(self.signal)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    /// The filter on the table's own tenant holds for every row, so it costs nothing. One on another tenant is left to be
+    /// evaluated, row by row, and finds none.
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let answer = |filter: &&Expr| match filter {
+            filter if is_own_tenant(filter, &self.tenant) => TableProviderFilterPushDown::Exact,
+            _ => TableProviderFilterPushDown::Inexact,
+        };
+        Ok(filters.iter().map(answer).collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = table_schema(self.signal);
+        let filters: Vec<Expr> =
+            filters.iter().filter(|filter| !is_own_tenant(filter, &self.tenant)).cloned().collect();
+        let pruner = Pruner::try_new(state, &schema, &filters)?;
+        let chunks: Vec<_> = self.rows.frozen.iter().chain(&self.rows.hot).map(Arc::clone).collect();
+        let chunks = pruner.keep(&chunks, |chunk| (chunk.timestamps, chunk.num_rows() as u64))?;
+        let statistics =
+            table_statistics(&schema, chunks.iter().map(|chunk| (chunk.timestamps, chunk.num_rows() as u64)));
+        let partitions = state.config().target_partitions();
+        let buffer = BufferSource::try_new(&schema, &chunks, statistics, projection, partitions, limit)?;
+        let mut inputs: Vec<Arc<dyn ExecutionPlan>> = vec![DataSourceExec::from_data_source(buffer)];
+        inputs.extend(self.scan_files(state, projection, &pruner, limit)?);
+        Ok(Arc::new(TelemetryScan::try_new(self.tenant.clone(), self.signal, inputs)?))
+    }
+}
+
+fn open_store(data_root: &Path) -> Result<Arc<LocalFileSystem>> {
+    let store = LocalFileSystem::new_with_prefix(data_root)
+        .map_err(|source| DataFusionError::ObjectStore(Box::new(source)))?;
+    Ok(Arc::new(store))
+}
+
+fn partitioned_file(schema: &SchemaRef, file: &DataFile) -> PartitionedFile {
+    let statistics = table_statistics(schema, [(file.timestamps, file.num_rows)].into_iter());
+    PartitionedFile::new(Layout::data_file_name(file), file.size_bytes).with_statistics(Arc::new(statistics))
+}
+
+/// Exact row count and time bounds; nothing about other columns.
+fn table_statistics(schema: &SchemaRef, parts: impl Iterator<Item = (TimeRange, u64)> + Clone) -> Statistics {
+    let mut statistics = Statistics::new_unknown(schema);
+    let num_rows: u64 = parts.clone().map(|(_, rows)| rows).sum();
+    statistics.num_rows = Precision::Exact(num_rows as usize);
+    let min = parts.clone().map(|(range, _)| range.min_ns).min();
+    let max = parts.map(|(range, _)| range.max_ns).max();
+    if let (Ok(index), Some(min), Some(max)) = (schema.index_of(TIMESTAMP), min, max) {
+        statistics.column_statistics[index] = ColumnStatistics::new_unknown()
+            .with_min_value(Precision::Exact(timestamp_scalar(min)))
+            .with_max_value(Precision::Exact(timestamp_scalar(max)))
+            .with_null_count(Precision::Exact(0));
+    }
+    statistics
+}
+
+pub(super) fn timestamp_scalar(timestamp_ns: i64) -> ScalarValue {
+    ScalarValue::TimestampNanosecond(Some(timestamp_ns), Some(alula_catalog::schema::UTC.into()))
+}
+
+/// Whether `filter` is `tenant_id = '<tenant>'` and nothing more.
+fn is_own_tenant(filter: &Expr, tenant: &TenantId) -> bool {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else { return false };
+    let (Expr::Column(column), Expr::Literal(value, _)) = (left.as_ref(), right.as_ref()) else {
+        return false;
+    };
+    column.name() == TENANT_ID && value.try_as_str().flatten() == Some(tenant.as_str())
+}

@@ -1,0 +1,129 @@
+//! Rows and a decoder for the tests of this crate: an entry's payload is the text form of its log records.
+
+use std::error::Error as StdError;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alula_catalog::schema::{
+    ATTRIBUTES, BODY, INGESTED_AT, SERVICE_NAME, SEVERITY_NUMBER, TENANT_ID, TIMESTAMP, entry_schema,
+};
+use alula_catalog::{Catalog, Signal, TenantId};
+use arrow::array::{
+    ArrayRef, DictionaryArray, Int32Array, RecordBatch, StringArray, TimestampNanosecondArray, new_null_array,
+};
+use arrow::datatypes::{DataType, Int32Type};
+use bytes::Bytes;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_plan::collect;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use crate::table::{
+    CATALOG_NAME, SCHEMA_NAME, SealedObjectStores, bind_tenant, guard_physical, tenant_catalog,
+};
+use crate::{Config, Entry, EntryDecoder, LoggedEntry, OnCorruption, Storage};
+
+/// `count` log records, one second apart from `first_s`, with the bodies `<label>-0`, `<label>-1`, ...
+pub(crate) fn entry(tenant: &str, label: &str, first_s: i64, count: usize) -> Entry {
+    let payload = format!("{label} {first_s} {count}");
+    let tenant: TenantId = tenant.parse().unwrap();
+    Entry {
+        signal: Signal::Logs,
+        received_ns: first_s * 1_000_000_000,
+        batch: rows(&tenant, label, first_s, count),
+        tenant,
+        payload: Bytes::from(payload),
+        rejected: Vec::new(),
+    }
+}
+
+fn rows(tenant: &TenantId, label: &str, first_s: i64, count: usize) -> RecordBatch {
+    let schema = entry_schema(Signal::Logs);
+    let times = || (0..count as i64).map(|i| (first_s + i) * 1_000_000_000);
+    let repeated = |text: &str| -> ArrayRef {
+        Arc::new(vec![text; count].into_iter().collect::<DictionaryArray<Int32Type>>())
+    };
+    let columns = schema.fields().iter().map(|field| -> ArrayRef {
+        match field.name().as_str() {
+            TIMESTAMP | INGESTED_AT => {
+                Arc::new(TimestampNanosecondArray::from_iter_values(times()).with_timezone("UTC"))
+            }
+            BODY => Arc::new((0..count).map(|i| Some(format!("{label}-{i}"))).collect::<StringArray>()),
+            SERVICE_NAME => repeated(if count % 2 == 0 { "even" } else { "odd" }),
+            TENANT_ID => repeated(tenant.as_str()),
+            ATTRIBUTES => repeated("{}"),
+            SEVERITY_NUMBER => Arc::new(Int32Array::from(vec![9; count])),
+            _ if field.is_nullable() => new_null_array(field.data_type(), count),
+            _ => match field.data_type() {
+                DataType::Dictionary(..) => repeated(""),
+                other => unreachable!("the log schema has an unforeseen column type {other}"),
+            },
+        }
+    });
+    RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap()
+}
+
+/// Decodes the payloads of [`entry`].
+#[derive(Debug)]
+pub(crate) struct TextDecoder;
+
+impl EntryDecoder for TextDecoder {
+    fn decode(&self, entry: &LoggedEntry) -> Result<RecordBatch, Box<dyn StdError + Send + Sync>> {
+        let text = std::str::from_utf8(&entry.payload)?;
+        let mut words = text.split(' ');
+        let mut word = || words.next().ok_or("a word is missing");
+        let (label, first_s, count) = (word()?.to_owned(), word()?.parse()?, word()?.parse()?);
+        Ok(rows(&entry.tenant, &label, first_s, count))
+    }
+}
+
+pub(crate) fn config(dir: &Path) -> Config {
+    Config {
+        data_dir: dir.to_owned(),
+        flush_bytes: 64 << 20,
+        flush_interval: Duration::from_secs(3600),
+        max_buffer_bytes: 256 << 20,
+        wal_segment_bytes: 64 << 20,
+        wal_queue_bytes: 8 << 20,
+        on_corruption: OnCorruption::Salvage,
+    }
+}
+
+pub(crate) fn open(config: Config) -> crate::Result<Storage> {
+    std::fs::create_dir_all(&config.data_dir).unwrap();
+    let catalog = Arc::new(Catalog::open(&config.data_dir.join("catalog.db")).unwrap());
+    Storage::open(config, catalog, Arc::new(TextDecoder))
+}
+
+/// The rows that `sql` gives to `tenant`, as the query path binds it.
+pub(crate) async fn query(
+    storage: &Storage,
+    tenant: &str,
+    sql: &str,
+) -> datafusion::error::Result<Vec<RecordBatch>> {
+    let tenant: TenantId = tenant.parse().unwrap();
+    let runtime = RuntimeEnvBuilder::new()
+        .with_object_store_registry(Arc::new(SealedObjectStores::default()))
+        .build_arc()?;
+    let options = SessionConfig::new().with_default_catalog_and_schema(CATALOG_NAME, SCHEMA_NAME);
+    let context = SessionContext::new_with_config_rt(options, runtime);
+    context.register_catalog(CATALOG_NAME, tenant_catalog(&storage.snapshot(), &tenant)?);
+    let plan = bind_tenant(context.state().create_logical_plan(sql).await?, &tenant)?;
+    let physical = context.state().create_physical_plan(&plan).await?;
+    guard_physical(&physical, &tenant)?;
+    collect(physical, context.task_ctx()).await
+}
+
+/// Copies a data directory as a crash would leave it: what is on disk now, without the lock.
+pub(crate) fn crash_image(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            crash_image(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What a log directory holds after a crash: which entries are whole, what was torn, what was lost.
+//!
+//! A bad frame is not by itself a loss. The last group of a crashed process may be written in part; nobody was told that
+//! it was stored. What tells the two apart is that every frame carries the highest sequence number that was durable when
+//! it was written: if any frame after the damage, or the header of the next segment, or the catalog knew the missing
+//! entries to be durable, they had been acknowledged, and their loss is reported. The one blind spot is the last group
+//! before a crash, if the disk damages it afterwards.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use alula_catalog::SequenceNumber;
+
+use super::format::{
+    FORMAT_VERSION, Frame, HeaderError, NOT_ABANDONED, SEGMENT_HEADER_BYTES, SegmentHeader, decode_frame,
+};
+use super::scan::{FrameAt, SegmentScan, scan_segment};
+use crate::layout::Layout;
+use crate::{Error, Result};
+
+/// What recovery found in the log.
+#[derive(Debug, Default)]
+pub(crate) struct RecoveredLog {
+    /// Oldest first.
+    pub segments: Vec<RecoveredSegment>,
+    /// The highest sequence number that was ever given out, as far as can be told.
+    pub last_seq: SequenceNumber,
+    /// Acknowledged entries that cannot be read, and are in no file.
+    pub losses: Vec<Loss>,
+}
+
+/// One segment and the frames in it that are to be replayed.
+#[derive(Debug)]
+pub(crate) struct RecoveredSegment {
+    pub path: PathBuf,
+    salt: u64,
+    frames: Vec<FrameAt>,
+}
+
+/// A range of lost entries, both ends included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Loss {
+    pub segment: PathBuf,
+    pub first: SequenceNumber,
+    pub last: SequenceNumber,
+    pub offset: u64,
+}
+
+impl RecoveredSegment {
+    /// Reads the frames to replay, in order.
+    ///
+    /// Bounds: holds one segment in memory.
+    pub(crate) fn frames(&self) -> Result<Vec<Frame>> {
+        let bytes = read(&self.path)?;
+        let damaged = |at: &FrameAt, reason| Error::CorruptSegment {
+            path: self.path.clone(),
+            offset: at.offset as u64,
+            reason,
+        };
+        self.frames
+            .iter()
+            .map(|at| {
+                let frame = bytes
+                    .get(at.offset..)
+                    .and_then(|bytes| decode_frame(bytes, self.salt))
+                    .ok_or_else(|| damaged(at, "the frame changed while it was being read"))?;
+                Frame::from_parts(&frame.head, frame.payload)
+                    .ok_or_else(|| damaged(at, "the frame needs a newer version of alula"))
+            })
+            .collect()
+    }
+}
+
+struct Scanned {
+    path: PathBuf,
+    header: SegmentHeader,
+    scan: SegmentScan,
+}
+
+/// Reads every segment of the log and decides what is to be replayed.
+///
+/// Changes nothing on disk, so it gives the same answer however often a start is interrupted.
+///
+/// # Errors
+/// `NewerFormat`, `CorruptSegment` (a segment of another store) — this is not a log to start from.
+pub(crate) fn recover(
+    layout: &Layout,
+    store_uuid: [u8; 16],
+    flushed: SequenceNumber,
+) -> Result<RecoveredLog> {
+    let mut log = RecoveredLog { last_seq: flushed, ..RecoveredLog::default() };
+    let mut unreadable = Vec::new();
+    let mut segments: Vec<Scanned> = Vec::new();
+    let paths = list_segments(&layout.wal_dir())?;
+    let headers = paths.iter().map(|path| read_header(path)).collect::<Result<Vec<_>>>()?;
+    for (index, path) in paths.iter().enumerate() {
+        let Some(header) = headers[index].clone() else {
+            unreadable.push(path.clone());
+            continue;
+        };
+        if header.store_uuid != store_uuid {
+            let reason = "the segment belongs to another data directory";
+            return Err(Error::CorruptSegment { path: path.clone(), offset: 16, reason });
+        }
+        let next = headers.get(index + 1).and_then(Option::as_ref);
+        let limit = match next.map(|next| next.previous_abandoned_at) {
+            None | Some(NOT_ABANDONED) => usize::MAX,
+            Some(abandoned_at) => abandoned_at as usize,
+        };
+        let bytes = read(path)?;
+        let scan = scan_segment(&bytes, limit, header.salt, header.first_seq);
+        segments.push(Scanned { path: path.clone(), header, scan });
+    }
+
+    let durable = highest_durable(&segments, flushed);
+    for index in 0..segments.len() {
+        let next = segments.get(index + 1).map(|next| &next.header);
+        let last_expected = next.map_or(durable, |next| next.previous_last_seq);
+        collect_segment(&segments[index], last_expected, durable, flushed, &mut log);
+    }
+    for path in unreadable {
+        report_unreadable(path, &mut log)?;
+    }
+    Ok(log)
+}
+
+/// The highest entry that some part of the log, or the catalog, knows to have been acknowledged.
+fn highest_durable(segments: &[Scanned], flushed: SequenceNumber) -> SequenceNumber {
+    let of_segment = |s: &Scanned| s.scan.durable_seq.max(s.header.previous_last_seq);
+    segments.iter().map(of_segment).max().unwrap_or_default().max(flushed)
+}
+
+fn collect_segment(
+    segment: &Scanned,
+    last_expected: SequenceNumber,
+    durable: SequenceNumber,
+    flushed: SequenceNumber,
+    log: &mut RecoveredLog,
+) {
+    let Scanned { path, header, scan } = segment;
+    let mut report = |first: SequenceNumber, last: SequenceNumber, offset: usize| {
+        let first = first.max(flushed.next());
+        if first <= last {
+            log.losses.push(Loss { segment: path.clone(), first, last, offset: offset as u64 });
+            log.last_seq = log.last_seq.max(last);
+        }
+    };
+    let mut end = usize::MAX;
+    for damage in &scan.damages {
+        let (first, last) = damage.missing;
+        if first <= last && first > durable {
+            // Written after the last sync that anybody was told of: a torn group, and the log ends here.
+            end = damage.bytes.start;
+            break;
+        }
+        report(first, last.min(durable), damage.bytes.start);
+    }
+    let whole = scan.frames.iter().filter(|frame| frame.offset < end);
+    let last_seen = whole.clone().map(|frame| frame.seq).max();
+    if end == usize::MAX {
+        report(last_seen.map_or(header.first_seq, SequenceNumber::next), last_expected, scan.end);
+        if scan.seal.is_some() && !scan.seal_holds && scan.damages.is_empty() {
+            tracing::warn!(segment = %path.display(), "the seal of a log segment disagrees with its frames");
+        }
+    }
+    if scan.torn_tail || end != usize::MAX {
+        tracing::info!(
+            segment = %path.display(),
+            offset = end.min(scan.end),
+            "the log ends in a write that was cut off and never acknowledged"
+        );
+    }
+    log.last_seq = log.last_seq.max(last_seen.unwrap_or_default());
+    let frames = whole.filter(|frame| frame.seq > flushed).cloned().collect();
+    log.segments.push(RecoveredSegment { path: path.clone(), salt: header.salt, frames });
+}
+
+/// A segment whose header is damaged: without its salt no frame of it can be told from noise.
+fn report_unreadable(path: PathBuf, log: &mut RecoveredLog) -> Result<()> {
+    let first = first_seq_of(&path).unwrap_or_else(|| log.last_seq.next());
+    let bytes = fs::metadata(&path).map_err(io(&path, "cannot read the segment's size"))?.len();
+    // No more entries than this can have been in it, so numbers above are certainly unused.
+    let last = SequenceNumber(first.0 + bytes / SEGMENT_HEADER_BYTES as u64);
+    log.losses.push(Loss { segment: path.clone(), first, last, offset: 0 });
+    log.last_seq = log.last_seq.max(last);
+    log.segments.push(RecoveredSegment { path, salt: 0, frames: Vec::new() });
+    Ok(())
+}
+
+/// None if the header is damaged.
+fn read_header(path: &Path) -> Result<Option<SegmentHeader>> {
+    let mut bytes = [0; SEGMENT_HEADER_BYTES];
+    let mut file = fs::File::open(path).map_err(io(path, "cannot open the log segment"))?;
+    match std::io::Read::read_exact(&mut file, &mut bytes) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(source) => return Err(io(path, "cannot read the log segment")(source)),
+    }
+    match SegmentHeader::decode(&bytes) {
+        Ok(header) => Ok(Some(header)),
+        Err(HeaderError::Version(found)) if found > FORMAT_VERSION => {
+            Err(Error::NewerFormat { path: path.to_owned(), found, known: FORMAT_VERSION })
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+/// Segments of the directory, oldest first. Other files are not ours to judge.
+fn list_segments(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(dir).map_err(io(dir, "cannot list the log directory"))? {
+        let path = entry.map_err(io(dir, "cannot list the log directory"))?.path();
+        if first_seq_of(&path).is_some() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn first_seq_of(path: &Path) -> Option<SequenceNumber> {
+    let stem = path.file_name()?.to_str()?.strip_suffix(".wal")?;
+    (stem.len() == 20).then(|| stem.parse().ok().map(SequenceNumber))?
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(io(path, "cannot read the log segment"))
+}
+
+fn io(path: &Path, doing: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Io { path, doing, source }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! One segment open for writing.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use alula_catalog::SequenceNumber;
+
+use super::format::{SEGMENT_HEADER_BYTES, Seal, SegmentHeader};
+
+/// A segment that this process created and writes to.
+///
+/// Only what [`Self::write`] and then [`Self::sync`] both accepted is part of it; after a failure of either, the segment
+/// is abandoned at [`Self::durable_offset`] and never touched again.
+#[derive(Debug)]
+pub(super) struct Segment {
+    file: File,
+    path: PathBuf,
+    pub(super) salt: u64,
+    /// Where the next byte goes.
+    offset: u64,
+    /// Bytes up to here are on disk.
+    durable_offset: u64,
+    pub(super) num_frames: u64,
+    pub(super) rolling_hash: u64,
+}
+
+impl Segment {
+    /// Creates the segment so that it exists whole or not at all.
+    ///
+    /// Durable: header and name survive power loss when this returns. A file of the same name can only be a segment in
+    /// which nothing was ever acknowledged, and is replaced.
+    pub(super) fn create(path: &Path, header: &SegmentHeader) -> io::Result<Self> {
+        let temporary = path.with_extension("wal.tmp");
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all_at(&header.encode(), 0)?;
+        file.sync_data()?;
+        fs::rename(&temporary, path)?;
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+        let start = SEGMENT_HEADER_BYTES as u64;
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            salt: header.salt,
+            offset: start,
+            durable_offset: start,
+            num_frames: 0,
+            rolling_hash: 0,
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.offset
+    }
+
+    pub(super) fn durable_offset(&self) -> u64 {
+        self.durable_offset
+    }
+
+    /// Writes `bytes` at the end. Not durable until [`Self::sync`].
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, self.offset)?;
+        self.offset += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Durable: everything written so far survives power loss when this returns.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.durable_offset = self.offset;
+        Ok(())
+    }
+
+    /// Ends the segment: no frame follows.
+    pub(super) fn seal(mut self, last_seq: SequenceNumber) -> io::Result<()> {
+        let seal = Seal { last_seq, num_frames: self.num_frames, rolling_hash: self.rolling_hash };
+        let mut bytes = Vec::new();
+        seal.encode_into(&mut bytes, self.salt, last_seq);
+        self.write(&bytes)?;
+        self.sync()
+    }
+}
