@@ -37,8 +37,8 @@ struct Inner {
     max_buffer_bytes: usize,
     /// Taken once, by [`Storage::close`].
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Held until the last clone is gone.
-    _lock: File,
+    /// The data directory is this process's until [`Storage::close`] is done, or the last clone is gone.
+    lock: Mutex<Option<File>>,
 }
 
 impl fmt::Debug for Storage {
@@ -92,7 +92,7 @@ impl Storage {
             queue_limit: config.wal_queue_bytes,
             max_buffer_bytes: config.max_buffer_bytes,
             threads: Mutex::new(threads),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -153,7 +153,7 @@ impl Storage {
         self.request_flush(FlushRequest::Flush).await
     }
 
-    /// Flushes, and ends the threads. Later appends fail with `Closed`.
+    /// Flushes, ends the threads and gives the data directory up. Later appends fail with `Closed`; snapshots stay readable.
     pub async fn close(&self) -> Result<()> {
         self.inner.queue_bytes.close();
         let (closed, writer_closed) = oneshot::channel();
@@ -172,6 +172,7 @@ impl Storage {
             Ok(())
         })
         .await?;
+        drop(self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
         flushed
     }
 

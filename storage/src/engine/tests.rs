@@ -136,6 +136,7 @@ async fn appends_after_close_are_refused() {
     let storage = open(config(dir.path())).unwrap();
     storage.close().await.unwrap();
     assert!(matches!(storage.append(entry("a", "x", NOON_S, 1)).await, Err(Error::Closed)));
+    open(config(dir.path())).expect("the directory is free though a clone of the engine is still there");
 }
 
 #[tokio::test]

@@ -1,0 +1,166 @@
+//! [`AuthLayer`]: the gate in front of every gRPC service.
+//!
+//! A request without a valid credential is answered here and never reaches the service behind; one with a valid
+//! credential carries its `Arc<Principal>` in the request's extensions.
+
+use std::error::Error as StdError;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::AUTHORIZATION;
+use http::{Extensions, HeaderMap, Request, Response};
+use tonic::Status;
+use tower::{Layer, Service};
+
+use crate::credential;
+use crate::{Error, ErrorKind, Principal, Result, Verifier};
+
+/// Services that answer without a credential: they tell nothing about data or tenants, and health checks and
+/// tools call them before they have a token.
+const OPEN_SERVICES: [&str; 3] = [
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.v1.ServerReflection/",
+    "/grpc.reflection.v1alpha.ServerReflection/",
+];
+
+/// Puts the gate in front of a service.
+#[derive(Clone, Debug)]
+pub struct AuthLayer {
+    policy: Policy,
+}
+
+#[derive(Clone, Debug)]
+enum Policy {
+    Required(Arc<Verifier>),
+    Disabled(Arc<Principal>),
+}
+
+impl AuthLayer {
+    /// Every call needs a credential, but for health and reflection.
+    pub fn required(verifier: Arc<Verifier>) -> Self {
+        Self { policy: Policy::Required(verifier) }
+    }
+
+    /// Every call is made by [`Principal::unauthenticated`]; a credential is ignored.
+    pub fn disabled() -> Self {
+        Self { policy: Policy::Disabled(Arc::new(Principal::unauthenticated())) }
+    }
+}
+
+/// The caller of a request that came through the layer.
+///
+/// # Errors
+/// `NoCredential` — it did not come through the layer, or asks for what needs no credential.
+pub fn principal_of(extensions: &Extensions) -> Result<Arc<Principal>> {
+    extensions.get::<Arc<Principal>>().map(Arc::clone).ok_or(Error::NoCredential)
+}
+
+impl<S> Layer<S> for AuthLayer {
+    type Service = AuthService<S>;
+
+    fn layer(&self, inner: S) -> AuthService<S> {
+        AuthService { inner, policy: self.policy.clone() }
+    }
+}
+
+/// A service behind the gate.
+#[derive(Clone, Debug)]
+pub struct AuthService<S> {
+    inner: S,
+    policy: Policy,
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for AuthService<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Future: Send,
+    ReqBody: Send + 'static,
+    ResBody: Default,
+{
+    type Response = Response<ResBody>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<ResBody>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        // The service that said it is ready must be the one that is called.
+        let fresh = self.inner.clone();
+        let mut inner = mem::replace(&mut self.inner, fresh);
+        let policy = self.policy.clone();
+        Box::pin(async move {
+            if OPEN_SERVICES.iter().any(|service| request.uri().path().starts_with(service)) {
+                return inner.call(request).await;
+            }
+            let headers = request.headers();
+            match policy.authenticate(headers).await {
+                Ok(principal) => {
+                    hide_credential(request.headers_mut());
+                    request.extensions_mut().insert(principal);
+                    inner.call(request).await
+                }
+                Err(error) => Ok(status(&error, request.uri().path()).into_http()),
+            }
+        })
+    }
+}
+
+impl Policy {
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>> {
+        match self {
+            Self::Required(verifier) => {
+                let token = credential::token(headers)?;
+                Ok(Arc::new(verifier.verify(&token).await?))
+            }
+            Self::Disabled(principal) => Ok(Arc::clone(principal)),
+        }
+    }
+}
+
+/// Keeps the token out of whatever prints the headers.
+fn hide_credential(headers: &mut HeaderMap) {
+    if let Some(value) = headers.get_mut(AUTHORIZATION) {
+        value.set_sensitive(true);
+    }
+}
+
+/// The answer to a call that was refused, logged here as nobody behind sees it.
+///
+/// A server that cannot read its keys answers UNAVAILABLE: an exporter then keeps its data and tries again, where
+/// UNAUTHENTICATED would make it drop them.
+fn status(error: &Error, path: &str) -> Status {
+    match error.kind() {
+        ErrorKind::Unauthenticated => {
+            let message = chain(error);
+            tracing::debug!(path, reason = message, "refused a call without a valid credential");
+            Status::unauthenticated(message)
+        }
+        ErrorKind::PermissionDenied => Status::permission_denied(chain(error)),
+        ErrorKind::InvalidInput | ErrorKind::Internal => {
+            tracing::error!(path, error = chain(error), "cannot check a credential");
+            Status::unavailable(
+                "the server cannot check credentials at the moment; try again, and see its log",
+            )
+        }
+    }
+}
+
+/// An error and its sources, as one line.
+fn chain(error: &Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests;
