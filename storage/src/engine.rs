@@ -114,10 +114,17 @@ impl Storage {
             return Err(Error::TooLarge { bytes: entry.payload.len(), limit_bytes });
         }
         if inner.buffer.total_bytes() >= inner.max_buffer_bytes {
-            return Err(Error::Overloaded { what: "the buffer", limit_bytes: inner.max_buffer_bytes });
+            return Err(Error::Overloaded {
+                what: "the buffer",
+                limit: inner.max_buffer_bytes,
+                unit: "bytes",
+            });
         }
-        let overloaded =
-            Error::Overloaded { what: "the queue of the write-ahead log", limit_bytes: inner.queue_limit };
+        let overloaded = Error::Overloaded {
+            what: "the queue of the write-ahead log",
+            limit: inner.queue_limit,
+            unit: "bytes",
+        };
         let permits = u32::try_from(entry.payload.len().max(1)).unwrap_or(u32::MAX);
         let queued = match Arc::clone(&inner.queue_bytes).try_acquire_many_owned(permits) {
             Ok(queued) => queued,

@@ -11,8 +11,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("{what} is full ({limit_bytes} bytes); try again shortly")]
-    Overloaded { what: &'static str, limit_bytes: usize },
+    #[error("{what} is full ({limit} {unit}); try again shortly")]
+    Overloaded { what: &'static str, limit: usize, unit: &'static str },
 
     #[error("an entry of {bytes} bytes is larger than the write-ahead log takes ({limit_bytes} bytes)")]
     TooLarge { bytes: usize, limit_bytes: usize },

@@ -3,9 +3,9 @@
 //! Everything that is replayed is flushed at once: afterwards nothing rests on log bytes that a failing disk may have shown
 //! to this process from memory only, and the log starts empty.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use alula_catalog::{DataFile, DataLoss, SequenceNumber, TenantId, TenantNumber};
 
@@ -38,7 +38,7 @@ pub(crate) fn replay(
             let (seq, key, chunk) = decode(frame, &tenants, decoder)?;
             if let Some(chunk) = chunk {
                 flusher.buffer.append(vec![(key, chunk)]);
-                flusher.buffer.merge_small_chunks();
+                flusher.buffer.merge_small_chunks(&HashSet::from([key]));
             }
             last_seq = last_seq.max(seq);
             replayed += 1;
@@ -149,7 +149,7 @@ pub(crate) fn reconcile_files(flusher: &Flusher, live: &[DataFile]) -> Result<()
     Ok(())
 }
 
-fn sweep(dir: &Path, known: &std::collections::HashSet<std::path::PathBuf>) -> Result<usize> {
+fn sweep(dir: &Path, known: &HashSet<PathBuf>) -> Result<usize> {
     let io = |source| Error::Io { path: dir.to_owned(), doing: "cannot list the directory", source };
     let mut removed = 0;
     for entry in fs::read_dir(dir).map_err(io)? {

@@ -18,7 +18,7 @@
 mod chunk;
 mod snapshot;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -79,12 +79,13 @@ impl Buffer {
         });
     }
 
-    /// Joins runs of small hot chunks, so that a scan of many small requests does not crawl from one to the next.
+    /// Joins runs of small hot chunks of `tables`, so that a scan of many small requests does not crawl from one to the next.
     ///
     /// Only the log's writer calls this, between groups, so the hot chunks stay as they are meanwhile.
-    pub(crate) fn merge_small_chunks(&self) {
+    pub(crate) fn merge_small_chunks(&self, tables: &HashSet<TableKey>) {
         let snapshot = self.snapshot();
-        for (key, table) in snapshot.tables() {
+        for key in tables {
+            let Some(table) = snapshot.table_by_key(*key) else { continue };
             let Some(merge) = chunk::plan_merge(&table.hot) else { continue };
             match Chunk::concat(&table.hot[merge.clone()]) {
                 Ok(merged) => {

@@ -66,8 +66,8 @@ impl Snapshot {
             .unwrap_or_default()
     }
 
-    pub(super) fn tables(&self) -> impl Iterator<Item = (&TableKey, &Arc<TableSnapshot>)> {
-        self.tables.iter()
+    pub(super) fn table_by_key(&self, key: TableKey) -> Option<&Arc<TableSnapshot>> {
+        self.tables.get(&key)
     }
 
     /// Tables with rows that are being flushed, in a fixed order.

@@ -155,6 +155,38 @@ async fn a_dropped_append_is_still_committed() {
     assert_eq!(bodies(&storage, "a").await, expected(&[("warm", 1), ("dropped", 1), ("after", 1)]));
 }
 
+/// Scenario: a byte of an acknowledged entry rots while the server is down.
+/// Guarantees: `refuse` does not start and changes nothing; `salvage` starts with all other entries, puts the loss on record and
+/// keeps the damaged segment.
+#[tokio::test]
+async fn a_damaged_entry_is_put_on_record_and_costs_no_other() {
+    let dir = tempdir().unwrap();
+    let storage = open(config(dir.path())).unwrap();
+    for label in ["one", "two", "three"] {
+        storage.append(entry("a", label, NOON_S, 2)).await.unwrap();
+    }
+    let image = tempdir().unwrap();
+    crash_image(dir.path(), image.path());
+    let segment = image.path().join("wal/00000000000000000001.wal");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let at = bytes.windows(3).position(|window| window == b"two").unwrap();
+    bytes[at] = b'T';
+    std::fs::write(&segment, bytes).unwrap();
+
+    let refuse = Config { on_corruption: crate::OnCorruption::Refuse, ..config(image.path()) };
+    let error = open(refuse).unwrap_err();
+    assert!(matches!(
+        error,
+        Error::RefusedCorruption { first: SequenceNumber(2), last: SequenceNumber(2), .. }
+    ));
+
+    let storage = open(config(image.path())).unwrap();
+    assert_eq!(bodies(&storage, "a").await, expected(&[("one", 2), ("three", 2)]));
+    let losses = storage.inner.catalog.data_losses().unwrap();
+    assert_eq!(losses.iter().map(|loss| (loss.first_seq.0, loss.last_seq.0)).collect::<Vec<_>>(), [(2, 2)]);
+    assert!(image.path().join("wal/quarantine/00000000000000000001.wal").exists());
+}
+
 #[tokio::test]
 async fn many_small_appends_become_few_chunks() {
     let dir = tempdir().unwrap();

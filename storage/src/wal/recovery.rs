@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use alula_catalog::SequenceNumber;
 
 use super::format::{
-    FORMAT_VERSION, Frame, HeaderError, NOT_ABANDONED, SEGMENT_HEADER_BYTES, SegmentHeader, decode_frame,
+    FORMAT_VERSION, FRAME_HEADER_BYTES, Frame, HeaderError, NOT_ABANDONED, SEGMENT_HEADER_BYTES,
+    SegmentHeader, decode_frame,
 };
 use super::scan::{FrameAt, SegmentScan, scan_segment};
 use crate::layout::Layout;
@@ -75,6 +76,14 @@ struct Scanned {
     path: PathBuf,
     header: SegmentHeader,
     scan: SegmentScan,
+    /// The last entry that this segment must hold, if a later one exists: that one was created only once this was on disk.
+    last_expected: Option<SequenceNumber>,
+}
+
+/// The last sequence number before the segment `paths[index]`, if there is one.
+fn last_before(paths: &[PathBuf], index: usize) -> Option<SequenceNumber> {
+    let first = first_seq_of(paths.get(index)?)?;
+    Some(SequenceNumber(first.0.saturating_sub(1)))
 }
 
 /// Reads every segment of the log and decides what is to be replayed.
@@ -95,7 +104,7 @@ pub(crate) fn recover(
     let headers = paths.iter().map(|path| read_header(path)).collect::<Result<Vec<_>>>()?;
     for (index, path) in paths.iter().enumerate() {
         let Some(header) = headers[index].clone() else {
-            unreadable.push(path.clone());
+            unreadable.push(index);
             continue;
         };
         if header.store_uuid != store_uuid {
@@ -109,17 +118,20 @@ pub(crate) fn recover(
         };
         let bytes = read(path)?;
         let scan = scan_segment(&bytes, limit, header.salt, header.first_seq);
-        segments.push(Scanned { path: path.clone(), header, scan });
+        segments.push(Scanned {
+            path: path.clone(),
+            header,
+            scan,
+            last_expected: last_before(&paths, index + 1),
+        });
     }
 
     let durable = highest_durable(&segments, flushed);
-    for index in 0..segments.len() {
-        let next = segments.get(index + 1).map(|next| &next.header);
-        let last_expected = next.map_or(durable, |next| next.previous_last_seq);
-        collect_segment(&segments[index], last_expected, durable, flushed, &mut log);
+    for segment in &segments {
+        collect_segment(segment, durable, flushed, &mut log);
     }
-    for path in unreadable {
-        report_unreadable(path, &mut log)?;
+    for index in unreadable {
+        report_unreadable(paths[index].clone(), last_before(&paths, index + 1), &mut log)?;
     }
     Ok(log)
 }
@@ -132,12 +144,12 @@ fn highest_durable(segments: &[Scanned], flushed: SequenceNumber) -> SequenceNum
 
 fn collect_segment(
     segment: &Scanned,
-    last_expected: SequenceNumber,
     durable: SequenceNumber,
     flushed: SequenceNumber,
     log: &mut RecoveredLog,
 ) {
-    let Scanned { path, header, scan } = segment;
+    let Scanned { path, header, scan, last_expected } = segment;
+    let last_expected = last_expected.unwrap_or(durable);
     let mut report = |first: SequenceNumber, last: SequenceNumber, offset: usize| {
         let first = first.max(flushed.next());
         if first <= last {
@@ -176,11 +188,15 @@ fn collect_segment(
 }
 
 /// A segment whose header is damaged: without its salt no frame of it can be told from noise.
-fn report_unreadable(path: PathBuf, log: &mut RecoveredLog) -> Result<()> {
+fn report_unreadable(
+    path: PathBuf,
+    last_expected: Option<SequenceNumber>,
+    log: &mut RecoveredLog,
+) -> Result<()> {
     let first = first_seq_of(&path).unwrap_or_else(|| log.last_seq.next());
     let bytes = fs::metadata(&path).map_err(io(&path, "cannot read the segment's size"))?.len();
-    // No more entries than this can have been in it, so numbers above are certainly unused.
-    let last = SequenceNumber(first.0 + bytes / SEGMENT_HEADER_BYTES as u64);
+    // Without a later segment: no more entries than this can have been in it, so numbers above are certainly unused.
+    let last = last_expected.unwrap_or(SequenceNumber(first.0 + bytes / FRAME_HEADER_BYTES as u64));
     log.losses.push(Loss { segment: path.clone(), first, last, offset: 0 });
     log.last_seq = log.last_seq.max(last);
     log.segments.push(RecoveredSegment { path, salt: 0, frames: Vec::new() });

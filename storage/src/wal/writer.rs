@@ -45,8 +45,15 @@ pub(crate) struct Append {
     pub frame: Frame,
     pub batch: RecordBatch,
     pub reply: oneshot::Sender<Result<SequenceNumber>>,
-    /// The entry's share of the queue's bytes, given back once its rows are in the buffer.
+    /// The entry's share of the queue's bytes, given back when this is dropped: once its rows are in the buffer.
+    #[expect(dead_code, reason = "held for its drop")]
     pub queued: OwnedSemaphorePermit,
+}
+
+impl Append {
+    fn table(&self) -> TableKey {
+        TableKey { tenant: self.frame.tenant, signal: self.frame.signal }
+    }
 }
 
 /// Everything up to a sequence number, set aside for a flush.
@@ -67,9 +74,11 @@ impl WriterHandle {
     /// Hands a command over without waiting.
     pub(crate) fn try_send(&self, command: Command) -> Result<()> {
         self.queue.try_send(command).map_err(|error| match error {
-            TrySendError::Full(_) => {
-                Error::Overloaded { what: "the queue of the write-ahead log", limit_bytes: QUEUE_ENTRIES }
-            }
+            TrySendError::Full(_) => Error::Overloaded {
+                what: "the queue of the write-ahead log",
+                limit: QUEUE_ENTRIES,
+                unit: "entries",
+            },
             TrySendError::Disconnected(_) => Error::Closed,
         })
     }
@@ -152,8 +161,9 @@ impl WalWriter {
                 next = if group_bytes < GROUP_BYTES { self.queue.try_recv().ok() } else { None };
             }
             if !group.is_empty() {
+                let tables = group.iter().map(Append::table).collect();
                 self.commit(group);
-                self.buffer.merge_small_chunks();
+                self.buffer.merge_small_chunks(&tables);
             }
             match other {
                 Some(Command::Freeze(reply)) => {
@@ -179,8 +189,7 @@ impl WalWriter {
             Ok(chunk) => {
                 seq = seq.next();
                 append.frame.seq = seq;
-                let key = TableKey { tenant: append.frame.tenant, signal: append.frame.signal };
-                chunks.push((key, chunk));
+                chunks.push((append.table(), chunk));
                 true
             }
             Err(error) => {

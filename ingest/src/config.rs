@@ -1,0 +1,26 @@
+//! Settings of ingest.
+
+use std::time::Duration;
+
+/// What one request may be, and how much may be under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The largest request, after decompression. At most [`crate::MAX_PAYLOAD_BYTES`] take effect.
+    pub max_message_bytes: usize,
+    /// The bytes of all requests that are being converted or waiting for the disk; past that, requests are refused at
+    /// once.
+    pub max_in_flight_bytes: usize,
+    /// How far a record's timestamp may lie after the time of receipt.
+    pub max_future: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            // OTLP names 4 MiB as the typical limit for gRPC, and clients are tuned to it.
+            max_message_bytes: 4 * 1024 * 1024,
+            max_in_flight_bytes: 64 * 1024 * 1024,
+            max_future: Duration::from_secs(15 * 60),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! OTLP requests to Arrow batches: pure, synchronous and total.
+//!
+//! | file | purpose |
+//! |---|---|
+//! | `checks.rs` | which records are kept, and why not |
+//! | `json.rs` | canonical JSON text of attributes |
+//! | `columns.rs` | column builders addressed by row, interned texts |
+//! | `common.rs` | the columns all tables share |
+//! | `logs.rs`, `traces.rs`, `metrics.rs` | the columns of one signal |
+//! | `points.rs`, `exemplars.rs`, `series.rs` | the five kinds of data point, their exemplars, their identity |
+//! | `restore.rs` | the inverse, for the tests |
+//!
+//! ```text
+//! bytes --prost--> request --walk--> resource { scope { record: admitted? -> one row } } --> batch + rejections
+//! ```
+//!
+//! **Invariants**
+//! - The batch has exactly `alula_catalog::schema::entry_schema(signal)`.
+//! - A record is admitted or rejected as a whole and alone: a bad record never fails its neighbours.
+//! - No admitted field is lost: `restore.rs` makes an equal request of the batch.
+//! - The replay of a request's rejected ordinals gives the batch that the live request gave.
+
+mod checks;
+mod columns;
+mod common;
+mod exemplars;
+mod json;
+mod logs;
+mod metrics;
+mod points;
+mod series;
+mod traces;
+
+#[cfg(test)]
+mod restore;
+#[cfg(test)]
+mod tests;
+
+use arrow::array::RecordBatch;
+use prost::Message;
+
+use alula_catalog::{Signal, TenantId};
+
+use crate::{Error, Result};
+use columns::NamedColumns;
+use common::CommonColumns;
+
+pub use checks::{Limits, Policy, Reason, Rejection};
+
+/// The largest payload, in bytes, that is converted.
+///
+/// A byte of payload makes at most six bytes of text, so every 32-bit offset of the batch fits.
+pub const MAX_PAYLOAD_BYTES: usize = 256 * 1024 * 1024;
+
+/// What a conversion must know besides the payload.
+#[derive(Clone, Debug)]
+pub struct Context<'a> {
+    pub tenant: TenantId,
+    /// Units: nanoseconds since the Unix epoch.
+    pub received_ns: i64,
+    pub policy: Policy<'a>,
+}
+
+/// The rows of one request.
+#[derive(Clone, Debug)]
+pub struct Converted {
+    /// Shape: a row for each record that was kept, in the order of the request.
+    pub batch: RecordBatch,
+    /// In ascending order of ordinals. Empty when replaying.
+    pub rejected: Vec<Rejection>,
+}
+
+/// Converts the protobuf bytes of one export request.
+///
+/// # Errors
+/// [`Error::Malformed`] — the payload is not a message of this signal; sending it again is pointless.
+/// [`Error::TooLarge`] — the payload exceeds [`MAX_PAYLOAD_BYTES`].
+pub fn convert(signal: Signal, payload: &[u8], context: &Context<'_>) -> Result<Converted> {
+    if payload.len() > MAX_PAYLOAD_BYTES {
+        return Err(Error::TooLarge { limit_bytes: MAX_PAYLOAD_BYTES });
+    }
+    let common = CommonColumns::new(context);
+    match signal {
+        Signal::Metrics => metrics::convert(&decode(payload, "ExportMetricsServiceRequest")?, common),
+        Signal::Logs => logs::convert(&decode(payload, "ExportLogsServiceRequest")?, common),
+        Signal::Traces => traces::convert(&decode(payload, "ExportTraceServiceRequest")?, common),
+    }
+}
+
+fn decode<M: Message + Default>(payload: &[u8], message: &'static str) -> Result<M> {
+    M::decode(payload).map_err(|source| Error::Malformed { message, source })
+}
+
+fn finish(signal: Signal, common: CommonColumns, mut columns: NamedColumns) -> Result<Converted> {
+    let rows = common.rows();
+    let rejected = common.finish(&mut columns);
+    let batch =
+        columns::batch(signal, rows, columns).map_err(|source| Error::SchemaBroken { signal, source })?;
+    Ok(Converted { batch, rejected })
+}

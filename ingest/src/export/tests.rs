@@ -1,0 +1,126 @@
+//! The path of a request: bounds, hand-over, and the count of what was stored and what was not.
+
+use std::pin::pin;
+use std::task::Poll;
+
+use futures::poll;
+use prost::Message;
+
+use super::*;
+use crate::testing::{Store, logs};
+
+fn payload(good: usize, bad: usize) -> Bytes {
+    logs(good, bad).encode_to_vec().into()
+}
+
+async fn export(ingest: &Ingest, payload: Bytes) -> Result<Option<PartialSuccess>> {
+    ingest.export(&Principal::unauthenticated(), Signal::Logs, payload).await
+}
+
+/// Waits until no request is under way.
+async fn settle(ingest: &Ingest) {
+    let all = ingest.0.config.max_in_flight_bytes as u32;
+    drop(ingest.0.in_flight.acquire_many(all).await.unwrap());
+}
+
+#[tokio::test]
+async fn sent_records_are_stored_or_reported_as_rejected() {
+    let store = Store::open();
+    let ingest = store.ingest(Config::default());
+    assert_eq!(export(&ingest, payload(3, 0)).await.unwrap(), None);
+    let partial_success = export(&ingest, payload(5, 2)).await.unwrap().unwrap();
+    assert_eq!(partial_success.rejected, 2);
+    assert_eq!(
+        partial_success.message,
+        "2 log records were rejected: time_unix_nano is past 2262-04-11T23:47:16Z, \
+         the last time that 64-bit nanoseconds can hold"
+    );
+    assert_eq!(store.stored_rows().await, 8);
+}
+
+#[tokio::test]
+async fn a_request_without_good_records_stores_nothing() {
+    let store = Store::open();
+    let ingest = store.ingest(Config::default());
+    assert_eq!(export(&ingest, Bytes::new()).await.unwrap(), None);
+    assert_eq!(export(&ingest, payload(0, 0)).await.unwrap(), None);
+    assert_eq!(export(&ingest, payload(0, 1)).await.unwrap().unwrap().rejected, 1);
+    assert_eq!(store.catalog.tenants().unwrap(), []);
+    assert_eq!(store.stored_rows().await, 0);
+}
+
+#[tokio::test]
+async fn a_large_request_is_stored_like_a_small_one() {
+    let store = Store::open();
+    let ingest = store.ingest(Config::default());
+    let large = payload(20_000, 1);
+    assert!(large.len() > INLINE_BYTES);
+    assert_eq!(export(&ingest, large).await.unwrap().unwrap().rejected, 1);
+    assert_eq!(store.stored_rows().await, 20_000);
+}
+
+#[tokio::test]
+async fn a_request_larger_than_the_limit_is_refused_by_name() {
+    let store = Store::open();
+    let bytes = payload(1, 0);
+    let exact = store.ingest(Config { max_message_bytes: bytes.len(), ..Config::default() });
+    assert_eq!(export(&exact, bytes.clone()).await.unwrap(), None);
+    let limit = bytes.len() - 1;
+    let smaller = store.ingest(Config { max_message_bytes: limit, ..Config::default() });
+    let error = export(&smaller, bytes).await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { limit_bytes } if limit_bytes == limit), "{error}");
+}
+
+#[tokio::test]
+async fn a_malformed_request_is_refused_and_names_its_message() {
+    let store = Store::open();
+    let ingest = store.ingest(Config::default());
+    let mut cut = payload(5, 0);
+    cut.truncate(cut.len() - 1);
+    let error = export(&ingest, cut).await.unwrap_err();
+    assert!(matches!(error, Error::Malformed { message: "ExportLogsServiceRequest", .. }), "{error}");
+}
+
+#[tokio::test]
+async fn past_the_bytes_in_flight_requests_are_refused_at_once_and_taken_again_later() {
+    let store = Store::open();
+    let bytes = payload(1, 0);
+    let ingest = store.ingest(Config { max_in_flight_bytes: bytes.len(), ..Config::default() });
+    let other = ingest.0.in_flight.acquire().await.unwrap();
+    // One poll: it may not wait.
+    let refused = pin!(export(&ingest, bytes.clone()));
+    assert!(matches!(poll!(refused), Poll::Ready(Err(Error::Overloaded { .. }))));
+    drop(other);
+    assert_eq!(export(&ingest, bytes).await.unwrap(), None);
+    assert_eq!(store.stored_rows().await, 1);
+}
+
+#[tokio::test]
+async fn a_request_larger_than_all_bytes_in_flight_goes_alone() {
+    let store = Store::open();
+    let ingest = store.ingest(Config { max_in_flight_bytes: 3, ..Config::default() });
+    assert_eq!(export(&ingest, payload(4, 0)).await.unwrap(), None);
+    settle(&ingest).await;
+    assert_eq!(store.stored_rows().await, 4);
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_does_not_undo_its_request() {
+    let store = Store::open();
+    let ingest = store.ingest(Config::default());
+    {
+        let request = pin!(export(&ingest, payload(7, 0)));
+        assert!(poll!(request).is_pending());
+    }
+    settle(&ingest).await;
+    assert_eq!(store.stored_rows().await, 7);
+}
+
+#[tokio::test]
+async fn storage_that_is_closed_is_an_error_and_no_success() {
+    let store = Store::open();
+    let ingest = store.ingest(Config::default());
+    store.storage.close().await.unwrap();
+    let error = export(&ingest, payload(1, 0)).await.unwrap_err();
+    assert!(matches!(error, Error::Storage(alula_storage::Error::Closed)), "{error}");
+}

@@ -1,0 +1,9 @@
+//! The gRPC side: three services that differ only in name and signal.
+
+mod codec;
+mod service;
+
+pub use service::{LogsService, MetricsService, TraceService};
+
+#[cfg(test)]
+mod tests;
