@@ -1,0 +1,25 @@
+# make test    everything that must hold; the last line is "N passed, N failed"
+# make check   formatting, lints, dependencies, documentation
+# make bench   measures ingest and queries of a release build and prints the figures
+# make docs    the API documentation of the workspace
+
+SHELL := bash
+CARGO = source tools/environment && cargo
+
+.PHONY: test check bench docs
+
+test:
+	@tools/test
+
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	tools/check-dependencies
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; else echo "cargo-deny is not installed: skipped"; fi
+	export RUSTDOCFLAGS="-D warnings"; $(CARGO) doc --workspace --no-deps --document-private-items
+
+bench:
+	@benches/run
+
+docs:
+	$(CARGO) doc --workspace --no-deps

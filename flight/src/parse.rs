@@ -1,0 +1,304 @@
+//! From SQL text to one statement that may be planned.
+//!
+//! The text is cut into tokens once. On the tokens the size is limited (planning is recursive and slower than
+//! linear), and `?` is numbered: DataFusion would take all `?` of a statement for one and the same parameter. The
+//! parser then gets the tokens with their places in the original text, so error positions are the user's.
+
+use std::collections::BTreeSet;
+
+use datafusion::common::format::ExplainStatementOptions;
+use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
+
+use crate::dialect::AlulaDialect;
+use crate::{Error, Result};
+
+/// Tokens in a statement, white space not counted.
+pub(crate) const MAX_TOKENS: usize = 20_000;
+
+/// Parameters in a statement.
+pub(crate) const MAX_PARAMETERS: usize = 1_000;
+
+/// Nesting of parentheses, subqueries and operators that the parser follows.
+const MAX_NESTING: usize = 50;
+
+/// A statement that only reads.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    pub(crate) statement: Statement,
+    /// Names of the parameters without `$`: `1`, `2`, ... in numeric order without gaps, or names as they appear.
+    pub(crate) parameters: Vec<String>,
+    /// Whether it shows how the server stores data, which is for administrators.
+    pub(crate) shows_storage: bool,
+}
+
+/// Parses one read-only statement of at most `max_bytes` bytes.
+pub(crate) fn parse(sql: &str, max_bytes: usize) -> Result<Parsed> {
+    if sql.len() > max_bytes {
+        return Err(Error::StatementTooLong { found: sql.len(), limit: max_bytes });
+    }
+    let dialect = AlulaDialect;
+    let mut tokens = Tokenizer::new(&dialect, sql)
+        .tokenize_with_location()
+        .map_err(|error| syntax_error(&ParserError::from(error)))?;
+    tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
+    if tokens.len() > MAX_TOKENS {
+        return Err(Error::TooManyTokens { limit: MAX_TOKENS });
+    }
+    let parameters = number_placeholders(&mut tokens)?;
+    let verb = verb(&tokens);
+
+    let mut statements = DFParserBuilder::new(tokens)
+        .with_dialect(&dialect)
+        .with_recursion_limit(MAX_NESTING)
+        .build()
+        .and_then(|mut parser| parser.parse_statements())
+        .map_err(parse_failure)?;
+    if statements.len() > 1 {
+        return Err(Error::SeveralStatements { found: statements.len() });
+    }
+    let statement = statements.pop_front().ok_or(Error::NoStatement)?;
+    let shows_storage = check_reads(&statement, &verb)?;
+    Ok(Parsed { statement, parameters, shows_storage })
+}
+
+/// Refuses what does not only read; the flags of `SQLOptions` refuse the same again on the plan.
+fn check_reads(statement: &Statement, verb: &str) -> Result<bool> {
+    match statement {
+        Statement::Statement(inner) => match inner.as_ref() {
+            SqlStatement::Query(_)
+            | SqlStatement::ShowTables { .. }
+            | SqlStatement::ShowColumns { .. }
+            | SqlStatement::ShowFunctions { .. }
+            | SqlStatement::ExplainTable { .. } => Ok(false),
+            SqlStatement::Explain { analyze, .. } => Ok(*analyze),
+            SqlStatement::ShowVariable { .. } => {
+                Err(Error::Unsupported { what: "SHOW of settings".to_owned() })
+            }
+            _ => Err(Error::ReadOnly { statement: verb.to_owned() }),
+        },
+        Statement::Explain(explain) => {
+            let ExplainStatementOptions { analyze, .. } = explain.options;
+            Ok(check_reads(&explain.statement, verb)? || analyze)
+        }
+        Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => {
+            Err(Error::ReadOnly { statement: verb.to_owned() })
+        }
+    }
+}
+
+/// The first words of a statement, for a message: `INSERT`, `CREATE TABLE`.
+fn verb(tokens: &[TokenWithSpan]) -> String {
+    let mut words = tokens.iter().map_while(|token| match &token.token {
+        Token::Word(word) => Some(word.value.chars().take(40).collect::<String>().to_uppercase()),
+        _ => None,
+    });
+    let first = words.next().unwrap_or_default();
+    match (first.as_str(), words.next()) {
+        ("CREATE" | "DROP" | "ALTER" | "EXPLAIN", Some(second)) => format!("{first} {second}"),
+        _ => first,
+    }
+}
+
+/// Turns `?` into `$1`, `$2`, ... and gives the names of all parameters.
+fn number_placeholders(tokens: &mut [TokenWithSpan]) -> Result<Vec<String>> {
+    let mut anonymous = 0_usize;
+    let mut numbered = BTreeSet::new();
+    let mut named = Vec::new();
+    let mut after_operand = false;
+    for TokenWithSpan { token, .. } in tokens {
+        if let Token::Placeholder(given) = token {
+            if given == "?" && after_operand {
+                // What stands behind a value can only be an operator: `attributes ? 'key'`.
+                *token = Token::Question;
+            } else if given == "?" {
+                anonymous += 1;
+                *token = Token::Placeholder(format!("${anonymous}"));
+            } else {
+                let name = given[1..].to_owned();
+                match name.parse::<usize>() {
+                    Ok(number) if (1..=MAX_PARAMETERS).contains(&number) => {
+                        numbered.insert(number);
+                        *token = Token::Placeholder(format!("${number}"));
+                    }
+                    Err(_) if is_name(&name) => {
+                        if !named.contains(&name) {
+                            named.push(name);
+                        }
+                    }
+                    _ => {
+                        return Err(Error::InvalidPlaceholder {
+                            given: given.clone(),
+                            limit: MAX_PARAMETERS,
+                        });
+                    }
+                }
+            }
+            if anonymous.max(named.len()) > MAX_PARAMETERS {
+                return Err(Error::TooManyParameters { limit: MAX_PARAMETERS });
+            }
+        }
+        after_operand = ends_operand(token);
+    }
+    let highest = numbered.last().copied().unwrap_or(0);
+    match (anonymous, highest, named.is_empty()) {
+        (count, 0, true) | (0, count, true) => Ok((1..=count).map(|n| n.to_string()).collect()),
+        (0, 0, false) => Ok(named),
+        _ => Err(Error::MixedPlaceholders),
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    name.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+}
+
+/// Whether a value can end with this token, so that a `?` behind it is an operator.
+fn ends_operand(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => !announces_operand(word),
+        Token::RParen
+        | Token::RBracket
+        | Token::Placeholder(_)
+        | Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::DoubleQuotedString(_) => true,
+        _ => false,
+    }
+}
+
+/// Words after which a value comes. Most keywords can be column names too, so they are named one by one.
+fn announces_operand(word: &Word) -> bool {
+    const WORDS: [&str; 46] = [
+        "ALL",
+        "AND",
+        "ANY",
+        "AS",
+        "BETWEEN",
+        "BY",
+        "CASE",
+        "CUBE",
+        "DATE",
+        "DISTINCT",
+        "DIV",
+        "ELSE",
+        "ESCAPE",
+        "EXCEPT",
+        "EXISTS",
+        "FETCH",
+        "FIRST",
+        "FOR",
+        "FROM",
+        "GLOB",
+        "HAVING",
+        "ILIKE",
+        "IN",
+        "INTERSECT",
+        "INTERVAL",
+        "IS",
+        "LIKE",
+        "LIMIT",
+        "NEXT",
+        "NOT",
+        "OFFSET",
+        "ON",
+        "OR",
+        "QUALIFY",
+        "REGEXP",
+        "RLIKE",
+        "ROWS",
+        "SELECT",
+        "SIMILAR",
+        "SOME",
+        "THEN",
+        "TO",
+        "UNION",
+        "VALUES",
+        "WHEN",
+        "WHERE",
+    ];
+    word.quote_style.is_none() && WORDS.contains(&word.value.to_uppercase().as_str())
+}
+
+fn parse_failure(error: datafusion::error::DataFusionError) -> Error {
+    use datafusion::error::DataFusionError;
+    match error {
+        DataFusionError::SQL(error, _) => syntax_error(&error),
+        DataFusionError::Diagnostic(_, inner) => parse_failure(*inner),
+        other => Error::Query(other),
+    }
+}
+
+/// The parser puts the position at the end of its text: `Expected: ..., found: x at Line: 1, Column: 8`.
+fn syntax_error(error: &ParserError) -> Error {
+    let text = match error {
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
+        ParserError::RecursionLimitExceeded => {
+            return Error::Syntax {
+                line: 1,
+                column: 1,
+                message: format!("parentheses, subqueries or operators are nested deeper than {MAX_NESTING}"),
+                hint: "use WITH to name inner queries".to_owned(),
+            };
+        }
+    };
+    let (message, position) = text.rsplit_once(" at Line: ").unwrap_or((text, ""));
+    let (line, column) = position.split_once(", Column: ").unwrap_or(("", ""));
+    // A text that ends too early has no position of its own.
+    let (line, column) = (line.trim().parse().unwrap_or(1), column.trim().parse().unwrap_or(1));
+    let found = message.rsplit_once("found: ").map_or("", |(_, found)| found);
+    let message = message.replacen("Expected: ", "expected ", 1).replacen("found: ", "found ", 1);
+    Error::Syntax { line, column, hint: hint(&message, found), message }
+}
+
+fn hint(message: &str, found: &str) -> String {
+    const KEYWORDS: [&str; 24] = [
+        "SELECT", "FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "OFFSET", "WITH", "JOIN", "LEFT",
+        "INNER", "UNION", "DISTINCT", "BETWEEN", "INTERVAL", "EXPLAIN", "DESCRIBE", "SHOW", "VALUES", "CASE",
+        "WHEN", "AND", "BY",
+    ];
+    if message.starts_with("Unterminated") {
+        return "close the quote; inside a text a single quote is written twice".to_owned();
+    }
+    if found == "EOF" {
+        return "the statement ends too early: something is missing at its end".to_owned();
+    }
+    let found = found.to_uppercase();
+    if KEYWORDS.contains(&found.as_str()) {
+        return format!(
+            "something is missing before {found}; a column of that name is written \"{}\"",
+            found.to_lowercase()
+        );
+    }
+    let nearest = KEYWORDS.into_iter().map(|word| (distance(&found, word), word)).min();
+    match nearest {
+        Some((steps, word)) if found.len() > 2 && steps <= 2 => format!("did you mean {word}?"),
+        _ => "look at the text just before this position; texts take single quotes, names double quotes"
+            .to_owned(),
+    }
+}
+
+/// Insertions, deletions and replacements that make one word of the other. Long words are not compared.
+pub(crate) fn distance(a: &str, b: &str) -> usize {
+    const LONGEST: usize = 64;
+    if a.len().max(b.len()) > LONGEST {
+        return LONGEST;
+    }
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! From SQL text to rows: the only path there is.
+//!
+//! ```text
+//! text -> tokens, limits -> one statement that reads -> logical plan -> SQLOptions check -> values of parameters
+//!      -> tenant bound into every scan -> optimised -> physical plan -> guard -> stream
+//! ```
+//!
+//! Never `SessionContext::sql`, which runs DDL while it plans.
+//! Everything here belongs on the query threads: plans are deep, and so are their drops.
+
+use alula_storage::table::{CATALOG_NAME, SCHEMA_NAME, bind_tenant, guard_physical};
+use arrow::datatypes::SchemaRef;
+use datafusion::common::TableReference;
+use datafusion::execution::context::SQLOptions;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::explain::ExplainExec;
+use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
+use datafusion::sql::parser::Statement;
+
+use crate::context::QueryContext;
+use crate::parameters::{Bound, Parameter, infer};
+use crate::parse::{Parsed, distance, parse};
+use crate::wire::wire_schema;
+use crate::{Error, Result};
+
+/// A statement that has been planned and may be run.
+pub(crate) struct Planned {
+    context: QueryContext,
+    plan: LogicalPlan,
+    /// The parameters of the statement, bound or not.
+    pub(crate) parameters: Vec<Parameter>,
+}
+
+impl Planned {
+    /// Plans a statement. Nothing runs.
+    pub(crate) async fn try_new(context: QueryContext, sql: &str) -> Result<Self> {
+        let Parsed { statement, parameters, shows_storage } = parse(sql, context.max_sql_bytes)?;
+        if shows_storage && !context.is_admin {
+            return Err(Error::NeedsAdmin { what: "EXPLAIN ANALYZE" });
+        }
+        let plan = match context.state.statement_to_plan(statement.clone()).await {
+            Ok(plan) => plan,
+            Err(error) => {
+                return Err(unknown_table(&context, &statement).await.unwrap_or(Error::Query(error)));
+            }
+        };
+        let read_only =
+            SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        read_only.verify_plan(&plan)?;
+        let parameters = infer(&plan, parameters)?;
+        Ok(Self { context, plan, parameters })
+    }
+
+    /// Puts values in the place of parameters. Types of untyped expressions may change with them.
+    pub(crate) fn bind(mut self, bound: Bound) -> Result<Self> {
+        if let Some(missing) = bound.missing(&self.parameters) {
+            return Err(Error::UnboundParameter { name: format!("${}", missing.name) });
+        }
+        if !self.parameters.is_empty() {
+            self.plan = self.plan.with_param_values(bound.into_param_values())?;
+        }
+        Ok(self)
+    }
+
+    /// The schema that the rows will have on the wire.
+    pub(crate) fn wire_schema(&self) -> SchemaRef {
+        wire_schema(self.plan.schema().as_arrow())
+    }
+
+    /// Starts the query. Rows flow as the stream is polled; dropping it ends the query.
+    pub(crate) async fn execute(self) -> Result<SendableRecordBatchStream> {
+        let Self { context: QueryContext { state, tenant, .. }, plan, .. } = self;
+        let plan = bind_tenant(plan, &tenant)?;
+        let plan = state.create_physical_plan(&plan).await?;
+        // An EXPLAIN holds text, not a plan to run.
+        if !plan.is::<ExplainExec>() {
+            guard_physical(&plan, &tenant)?;
+        }
+        Ok(execute_stream(plan, state.task_ctx())?)
+    }
+}
+
+/// The table that is to blame for a statement that cannot be planned, if one is.
+async fn unknown_table(context: &QueryContext, statement: &Statement) -> Option<Error> {
+    let references = context.state.resolve_table_references(statement).ok()?;
+    for reference in references {
+        if !exists(context, &reference).await {
+            let name = reference.table().to_owned();
+            let mut known = table_names(context);
+            // The nearest name first.
+            known.sort_by_key(|table| distance(&name, table));
+            return Some(Error::UnknownTable { name: reference.to_quoted_string(), known });
+        }
+    }
+    None
+}
+
+async fn exists(context: &QueryContext, reference: &TableReference) -> bool {
+    // `generate_series(1, 3)` is parsed as a table too.
+    if context.state.table_functions().contains_key(reference.table()) {
+        return true;
+    }
+    match context.state.schema_for_ref(reference.clone()) {
+        Ok(schema) => matches!(schema.table(reference.table()).await, Ok(Some(_)) | Err(_)),
+        Err(_) => false,
+    }
+}
+
+fn table_names(context: &QueryContext) -> Vec<String> {
+    let schema =
+        context.state.catalog_list().catalog(CATALOG_NAME).and_then(|catalog| catalog.schema(SCHEMA_NAME));
+    let mut names = schema.map(|schema| schema.table_names()).unwrap_or_default();
+    names.sort_unstable();
+    names
+}

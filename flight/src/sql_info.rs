@@ -1,0 +1,264 @@
+//! `GetSqlInfo`: what this server is and can do.
+//!
+//! All standard codes and no others: JDBC up to 18.3 fails on a missing code, and every JDBC on an unknown one. The type
+//! of each value is fixed by the code (ODBC reads it without looking). Nothing is claimed that does not work.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow_flight::sql::metadata::{SqlInfoData, SqlInfoDataBuilder};
+use arrow_flight::sql::{
+    SqlInfo, SqlNullOrdering, SqlOuterJoinsSupportLevel, SqlSupportedCaseSensitivity, SqlSupportedGroupBy,
+    SqlSupportedResultSetConcurrency, SqlSupportedResultSetType, SqlSupportedSubqueries,
+    SqlSupportedTransaction, SqlSupportedUnions, SqlSupportsConvert, SqlTransactionIsolationLevel,
+    SupportedSqlGrammar,
+};
+
+use crate::Result;
+use crate::context::{Config, QueryEngine};
+use crate::metadata::failed;
+
+/// Words that have a meaning here and none in SQL:2003.
+const KEYWORDS: [&str; 16] = [
+    "ANTI",
+    "DESCRIBE",
+    "EXCLUDE",
+    "EXPLAIN",
+    "FORMAT",
+    "ILIKE",
+    "LIMIT",
+    "OFFSET",
+    "QUALIFY",
+    "RECURSIVE",
+    "REGEXP",
+    "RLIKE",
+    "SEMI",
+    "SHOW",
+    "TRY_CAST",
+    "VERBOSE",
+];
+
+pub(crate) fn schema() -> SchemaRef {
+    Arc::new(SqlInfoDataBuilder::schema().clone())
+}
+
+/// The rows for the codes asked for; all rows if none is.
+pub(crate) fn rows(infos: &SqlInfoData, codes: Vec<u32>) -> Result<RecordBatch> {
+    let batch = infos.record_batch(codes).map_err(failed)?;
+    // The builder's batch has the nullability of its arrays; clients compare with the specified schema.
+    Ok(RecordBatch::try_new(schema(), batch.columns().to_vec())?)
+}
+
+/// The table of all codes.
+pub(crate) fn build(engine: &QueryEngine, config: &Config) -> Result<SqlInfoData> {
+    let mut infos = SqlInfoDataBuilder::new();
+    server(&mut infos, config);
+    language(&mut infos, engine);
+    limits(&mut infos, config);
+    infos.build().map_err(failed)
+}
+
+fn server(infos: &mut SqlInfoDataBuilder, config: &Config) {
+    let timeout =
+        config.statement_timeout.map_or(0, |limit| i32::try_from(limit.as_millis()).unwrap_or(i32::MAX));
+    infos.append(SqlInfo::FlightSqlServerName, "Alula");
+    infos.append(SqlInfo::FlightSqlServerVersion, config.server_version.as_str());
+    infos.append(SqlInfo::FlightSqlServerArrowVersion, arrow::ARROW_VERSION);
+    infos.append(SqlInfo::FlightSqlServerReadOnly, true);
+    infos.append(SqlInfo::FlightSqlServerSql, true);
+    infos.append(SqlInfo::FlightSqlServerSubstrait, false);
+    infos.append(SqlInfo::FlightSqlServerSubstraitMinVersion, "");
+    infos.append(SqlInfo::FlightSqlServerSubstraitMaxVersion, "");
+    infos.append(SqlInfo::FlightSqlServerTransaction, SqlSupportedTransaction::None as i32);
+    // Dropping a stream cancels its query; this code asks for the CancelQuery action.
+    infos.append(SqlInfo::FlightSqlServerCancel, false);
+    infos.append(SqlInfo::FlightSqlServerBulkIngestion, false);
+    infos.append(SqlInfo::FlightSqlServerIngestTransactionsSupported, false);
+    infos.append(SqlInfo::FlightSqlServerStatementTimeout, timeout);
+    infos.append(SqlInfo::FlightSqlServerTransactionTimeout, 0_i32);
+    infos.append(SqlInfo::SqlDdlCatalog, false);
+    infos.append(SqlInfo::SqlDdlSchema, false);
+    infos.append(SqlInfo::SqlDdlTable, false);
+    infos.append(SqlInfo::SqlAllTablesAreSelectable, true);
+    infos.append(SqlInfo::SqlSchemaTerm, "schema");
+    infos.append(SqlInfo::SqlProcedureTerm, "");
+    infos.append(SqlInfo::SqlCatalogTerm, "catalog");
+    infos.append(SqlInfo::SqlCatalogAtStart, true);
+    infos.append(SqlInfo::SqlSchemasSupportedActions, 0_i32);
+    infos.append(SqlInfo::SqlCatalogsSupportedActions, 0_i32);
+    infos.append(SqlInfo::SqlSupportedPositionedCommands, 0_i32);
+    infos.append(SqlInfo::SqlSelectForUpdateSupported, false);
+    infos.append(SqlInfo::SqlStoredProceduresSupported, false);
+    infos.append(
+        SqlInfo::SqlDefaultTransactionIsolation,
+        i64::from(SqlTransactionIsolationLevel::SqlTransactionNone as i32),
+    );
+    infos.append(SqlInfo::SqlTransactionsSupported, false);
+    infos.append(
+        SqlInfo::SqlSupportedTransactionsIsolationLevels,
+        bits(&[SqlTransactionIsolationLevel::SqlTransactionNone as i32]),
+    );
+    infos.append(SqlInfo::SqlDataDefinitionCausesTransactionCommit, false);
+    infos.append(SqlInfo::SqlDataDefinitionsInTransactionsIgnored, false);
+    infos.append(
+        SqlInfo::SqlSupportedResultSetTypes,
+        bits(&[SqlSupportedResultSetType::SqlResultSetTypeForwardOnly as i32]),
+    );
+    infos.append(SqlInfo::SqlSupportedConcurrenciesForResultSetUnspecified, 0_i32);
+    infos.append(
+        SqlInfo::SqlSupportedConcurrenciesForResultSetForwardOnly,
+        bits(&[SqlSupportedResultSetConcurrency::SqlResultSetConcurrencyReadOnly as i32]),
+    );
+    infos.append(SqlInfo::SqlSupportedConcurrenciesForResultSetScrollSensitive, 0_i32);
+    infos.append(SqlInfo::SqlSupportedConcurrenciesForResultSetScrollInsensitive, 0_i32);
+    infos.append(SqlInfo::SqlBatchUpdatesSupported, false);
+    infos.append(SqlInfo::SqlSavepointsSupported, false);
+    infos.append(SqlInfo::SqlNamedParametersSupported, false);
+    infos.append(SqlInfo::SqlLocatorsUpdateCopy, false);
+    infos.append(SqlInfo::SqlStoredFunctionsUsingCallSyntaxSupported, false);
+}
+
+fn language(infos: &mut SqlInfoDataBuilder, engine: &QueryEngine) {
+    infos.append(
+        SqlInfo::SqlIdentifierCase,
+        i64::from(SqlSupportedCaseSensitivity::SqlCaseSensitivityLowercase as i32),
+    );
+    infos.append(SqlInfo::SqlIdentifierQuoteChar, "\"");
+    infos.append(
+        SqlInfo::SqlQuotedIdentifierCase,
+        i64::from(SqlSupportedCaseSensitivity::SqlCaseSensitivityUnknown as i32),
+    );
+    infos.append(SqlInfo::SqlNullOrdering, i64::from(SqlNullOrdering::SqlNullsSortedHigh as i32));
+    infos.append(SqlInfo::SqlKeywords, &KEYWORDS[..]);
+    infos.append(SqlInfo::SqlNumericFunctions, engine.function_names(&["Math Functions"]));
+    infos.append(
+        SqlInfo::SqlStringFunctions,
+        engine.function_names(&[
+            "String Functions",
+            "Regular Expression Functions",
+            "Binary String Functions",
+        ]),
+    );
+    infos.append(
+        SqlInfo::SqlSystemFunctions,
+        engine.function_names(&["Conditional Functions", "Other Functions"]),
+    );
+    infos.append(SqlInfo::SqlDatetimeFunctions, engine.function_names(&["Time and Date Functions"]));
+    infos.append(SqlInfo::SqlSearchStringEscape, "\\");
+    infos.append(SqlInfo::SqlExtraNameCharacters, "");
+    infos.append(SqlInfo::SqlSupportsColumnAliasing, true);
+    infos.append(SqlInfo::SqlNullPlusNullIsNull, true);
+    infos.append(SqlInfo::SqlSupportsConvert, conversions());
+    infos.append(SqlInfo::SqlSupportsTableCorrelationNames, true);
+    infos.append(SqlInfo::SqlSupportsDifferentTableCorrelationNames, false);
+    infos.append(SqlInfo::SqlSupportsExpressionsInOrderBy, true);
+    infos.append(SqlInfo::SqlSupportsOrderByUnrelated, true);
+    infos.append(
+        SqlInfo::SqlSupportedGroupBy,
+        bits(&[
+            SqlSupportedGroupBy::SqlGroupByUnrelated as i32,
+            SqlSupportedGroupBy::SqlGroupByBeyondSelect as i32,
+        ]),
+    );
+    infos.append(SqlInfo::SqlSupportsLikeEscapeClause, true);
+    infos.append(SqlInfo::SqlSupportsNonNullableColumns, true);
+    infos.append(
+        SqlInfo::SqlSupportedGrammar,
+        bits(&[
+            SupportedSqlGrammar::SqlMinimumGrammar as i32,
+            SupportedSqlGrammar::SqlCoreGrammar as i32,
+            SupportedSqlGrammar::SqlExtendedGrammar as i32,
+        ]),
+    );
+    // Bit 0 is the entry level.
+    infos.append(SqlInfo::SqlAnsi92SupportedLevel, bits(&[0]));
+    infos.append(SqlInfo::SqlSupportsIntegrityEnhancementFacility, false);
+    infos.append(
+        SqlInfo::SqlOuterJoinsSupportLevel,
+        bits(&[
+            SqlOuterJoinsSupportLevel::SqlLimitedOuterJoins as i32,
+            SqlOuterJoinsSupportLevel::SqlFullOuterJoins as i32,
+        ]),
+    );
+    infos.append(
+        SqlInfo::SqlSupportedSubqueries,
+        bits(&[
+            SqlSupportedSubqueries::SqlSubqueriesInComparisons as i32,
+            SqlSupportedSubqueries::SqlSubqueriesInExists as i32,
+            SqlSupportedSubqueries::SqlSubqueriesInIns as i32,
+            SqlSupportedSubqueries::SqlSubqueriesInQuantifieds as i32,
+        ]),
+    );
+    infos.append(SqlInfo::SqlCorrelatedSubqueriesSupported, true);
+    infos.append(
+        SqlInfo::SqlSupportedUnions,
+        bits(&[SqlSupportedUnions::SqlUnion as i32, SqlSupportedUnions::SqlUnionAll as i32]),
+    );
+}
+
+/// Longest names, most columns and so on. 0 means that there is no limit or that it is not known.
+fn limits(infos: &mut SqlInfoDataBuilder, config: &Config) {
+    let statement = i64::try_from(config.max_sql_bytes).unwrap_or(i64::MAX);
+    let unlimited = [
+        SqlInfo::SqlMaxBinaryLiteralLength,
+        SqlInfo::SqlMaxCharLiteralLength,
+        SqlInfo::SqlMaxColumnNameLength,
+        SqlInfo::SqlMaxColumnsInGroupBy,
+        SqlInfo::SqlMaxColumnsInIndex,
+        SqlInfo::SqlMaxColumnsInOrderBy,
+        SqlInfo::SqlMaxColumnsInSelect,
+        SqlInfo::SqlMaxColumnsInTable,
+        SqlInfo::SqlMaxConnections,
+        SqlInfo::SqlMaxCursorNameLength,
+        SqlInfo::SqlMaxIndexLength,
+        SqlInfo::SqlDbSchemaNameLength,
+        SqlInfo::SqlMaxProcedureNameLength,
+        SqlInfo::SqlMaxCatalogNameLength,
+        SqlInfo::SqlMaxRowSize,
+        SqlInfo::SqlMaxStatements,
+        SqlInfo::SqlMaxTableNameLength,
+        SqlInfo::SqlMaxTablesInSelect,
+        SqlInfo::SqlMaxUsernameLength,
+    ];
+    for code in unlimited {
+        infos.append(code, 0_i64);
+    }
+    infos.append(SqlInfo::SqlMaxRowSizeIncludesBlobs, false);
+    infos.append(SqlInfo::SqlMaxStatementLength, statement);
+}
+
+fn bits(positions: &[i32]) -> i32 {
+    positions.iter().fold(0, |mask, position| mask | 1 << position)
+}
+
+/// What `CAST` makes of what.
+fn conversions() -> BTreeMap<i32, Vec<i32>> {
+    use SqlSupportsConvert as C;
+    let numbers = [
+        C::SqlConvertTinyint,
+        C::SqlConvertSmallint,
+        C::SqlConvertInteger,
+        C::SqlConvertBigint,
+        C::SqlConvertReal,
+        C::SqlConvertFloat,
+        C::SqlConvertDecimal,
+    ];
+    let times = [C::SqlConvertDate, C::SqlConvertTimestamp];
+    let text = [C::SqlConvertVarchar];
+    let codes = |lists: &[&[C]]| lists.concat().into_iter().map(|code| code as i32).collect::<Vec<_>>();
+    let mut map = BTreeMap::new();
+    for number in numbers {
+        map.insert(number as i32, codes(&[&numbers, &text]));
+    }
+    for time in times {
+        map.insert(time as i32, codes(&[&times, &text]));
+    }
+    map.insert(C::SqlConvertVarchar as i32, codes(&[&numbers, &times, &text, &[C::SqlConvertBit]]));
+    map.insert(C::SqlConvertBit as i32, codes(&[&text, &[C::SqlConvertBit]]));
+    map
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,248 @@
+//! Errors to gRPC statuses: the only place of this crate that builds a [`Status`].
+//!
+//! | what went wrong | code |
+//! |---|---|
+//! | the statement, its values, or data it computes on (division by zero, casts) | `INVALID_ARGUMENT` |
+//! | a table, ticket or handle that is not there | `NOT_FOUND` |
+//! | the credential, or what it may do | `UNAUTHENTICATED`, `PERMISSION_DENIED` |
+//! | a command or function that is not built | `UNIMPLEMENTED` |
+//! | memory, spill space, size limits | `RESOURCE_EXHAUSTED` |
+//! | the statement timeout | `DEADLINE_EXCEEDED` |
+//! | shutting down | `UNAVAILABLE` |
+//! | stored bytes that cannot be read | `DATA_LOSS`, fixed text |
+//! | anything else, which is a bug | `INTERNAL`, fixed text |
+//!
+//! The chain behind a fixed text goes to the log. A client never reads a path, a debug text or a name of DataFusion's.
+
+use std::error::Error as StdError;
+
+use alula_auth::ErrorKind as AuthKind;
+use alula_storage::ErrorKind as StorageKind;
+use arrow::error::ArrowError;
+use datafusion::common::{Column, SchemaError, Span};
+use datafusion::error::DataFusionError;
+use tonic::{Code, Status};
+
+use crate::Error;
+use crate::parse::distance;
+
+const INTERNAL: &str = "the query failed inside the server; its log says why";
+const DAMAGED: &str = "stored data that the query needs cannot be read; the server's log says which";
+
+/// How many column names an error lists.
+const MAX_CANDIDATES: usize = 40;
+
+/// What a client is told about `error`.
+pub(crate) fn status(error: &Error) -> Status {
+    let (code, message) = match error {
+        Error::Auth(error) => {
+            (auth_code(error.kind()), shown_unless_internal(error, auth_code(error.kind())))
+        }
+        Error::NeedsAdmin { .. } => (Code::PermissionDenied, error.to_string()),
+        Error::MalformedMessage { .. }
+        | Error::NoStatement
+        | Error::SeveralStatements { .. }
+        | Error::Syntax { .. }
+        | Error::ReadOnly { .. }
+        | Error::MixedPlaceholders
+        | Error::InvalidPlaceholder { .. }
+        | Error::UnboundParameter { .. }
+        | Error::ParameterCount { .. }
+        | Error::ParameterRows { .. }
+        | Error::ParameterType { .. } => (Code::InvalidArgument, error.to_string()),
+        Error::MalformedParameters(source) => (Code::InvalidArgument, format!("{error}: {source}")),
+        Error::Unsupported { .. } => (Code::Unimplemented, error.to_string()),
+        Error::UnknownHandle | Error::UnknownTable { .. } => (Code::NotFound, error.to_string()),
+        Error::StatementTooLong { .. }
+        | Error::TooManyTokens { .. }
+        | Error::TooManyParameters { .. }
+        | Error::ParametersTooLarge { .. } => (Code::ResourceExhausted, error.to_string()),
+        Error::Timeout { .. } => (Code::DeadlineExceeded, error.to_string()),
+        Error::ShuttingDown => (Code::Unavailable, error.to_string()),
+        Error::Query(error) => query(error, None),
+        Error::Encode(error) => arrow(error, None),
+        Error::Panicked(_) | Error::Engine(_) | Error::Threads(_) => (Code::Internal, INTERNAL.to_owned()),
+    };
+    if matches!(code, Code::Internal | Code::DataLoss) {
+        tracing::error!(error = chain(error), "a request failed");
+    }
+    Status::new(code, message)
+}
+
+fn auth_code(kind: AuthKind) -> Code {
+    match kind {
+        AuthKind::Unauthenticated => Code::Unauthenticated,
+        AuthKind::PermissionDenied => Code::PermissionDenied,
+        AuthKind::InvalidInput => Code::InvalidArgument,
+        AuthKind::Internal => Code::Internal,
+    }
+}
+
+fn shown_unless_internal(error: &dyn StdError, code: Code) -> String {
+    if code == Code::Internal { INTERNAL.to_owned() } else { error.to_string() }
+}
+
+/// An error of planning or running, seen through its wrappers. `span` is the place in the statement, if known.
+fn query(error: &DataFusionError, span: Option<Span>) -> (Code, String) {
+    match error {
+        DataFusionError::Context(_, inner) => query(inner, span),
+        DataFusionError::Diagnostic(diagnostic, inner) => query(inner, diagnostic.span.or(span)),
+        DataFusionError::Shared(inner) => query(inner, span),
+        DataFusionError::Collection(errors) => match errors.first() {
+            Some(first) => query(first, span),
+            None => (Code::Internal, INTERNAL.to_owned()),
+        },
+        DataFusionError::ArrowError(inner, _) => arrow(inner, span),
+        DataFusionError::External(inner) => external(inner.as_ref(), span),
+        DataFusionError::SchemaError(inner, _) => (Code::InvalidArgument, placed(&schema_error(inner), span)),
+        DataFusionError::SQL(inner, _) => (Code::InvalidArgument, placed(&inner.to_string(), span)),
+        DataFusionError::Plan(text)
+        | DataFusionError::Configuration(text)
+        | DataFusionError::Execution(text) => (Code::InvalidArgument, placed(&plain(text), span)),
+        DataFusionError::NotImplemented(text) => (Code::Unimplemented, placed(&unsupported(text), span)),
+        DataFusionError::ResourcesExhausted(text) => (Code::ResourceExhausted, exhausted(text)),
+        DataFusionError::ParquetError(_) => (Code::DataLoss, DAMAGED.to_owned()),
+        DataFusionError::ObjectStore(_)
+        | DataFusionError::IoError(_)
+        | DataFusionError::Internal(_)
+        | DataFusionError::ExecutionJoin(_)
+        | DataFusionError::Substrait(_)
+        | DataFusionError::Ffi(_) => (Code::Internal, INTERNAL.to_owned()),
+    }
+}
+
+fn arrow(error: &ArrowError, span: Option<Span>) -> (Code, String) {
+    match error {
+        ArrowError::ExternalError(inner) => external(inner.as_ref(), span),
+        ArrowError::DivideByZero => (Code::InvalidArgument, "division by zero".to_owned()),
+        ArrowError::CastError(text)
+        | ArrowError::ParseError(text)
+        | ArrowError::ComputeError(text)
+        | ArrowError::ArithmeticOverflow(text)
+        | ArrowError::InvalidArgumentError(text)
+        | ArrowError::JsonError(text) => (Code::InvalidArgument, placed(&plain(text), span)),
+        ArrowError::NotYetImplemented(text) => {
+            (Code::Unimplemented, format!("not supported: {}", plain(text)))
+        }
+        ArrowError::OffsetOverflowError(_) => (
+            Code::ResourceExhausted,
+            "the texts of one result batch have more than 2 GiB: select fewer or shorter values".to_owned(),
+        ),
+        ArrowError::MemoryError(_) => (Code::ResourceExhausted, exhausted("")),
+        ArrowError::ParquetError(_) => (Code::DataLoss, DAMAGED.to_owned()),
+        ArrowError::SchemaError(_)
+        | ArrowError::CsvError(_)
+        | ArrowError::AvroError(_)
+        | ArrowError::IoError(..)
+        | ArrowError::IpcError(_)
+        | ArrowError::CDataInterface(_)
+        | ArrowError::DictionaryKeyOverflowError
+        | ArrowError::RunEndIndexOverflowError => (Code::Internal, INTERNAL.to_owned()),
+    }
+}
+
+fn external(error: &(dyn StdError + Send + Sync + 'static), span: Option<Span>) -> (Code, String) {
+    if let Some(inner) = error.downcast_ref::<DataFusionError>() {
+        return query(inner, span);
+    }
+    if let Some(inner) = error.downcast_ref::<ArrowError>() {
+        return arrow(inner, span);
+    }
+    let Some(inner) = error.downcast_ref::<alula_storage::Error>() else {
+        return (Code::Internal, INTERNAL.to_owned());
+    };
+    match inner.kind() {
+        StorageKind::InvalidInput => (Code::InvalidArgument, inner.to_string()),
+        StorageKind::ResourceExhausted => (Code::ResourceExhausted, inner.to_string()),
+        StorageKind::Unavailable => {
+            (Code::Unavailable, "the stored data is not available now; try again".to_owned())
+        }
+        StorageKind::Corrupted => (Code::DataLoss, DAMAGED.to_owned()),
+        _ => (Code::Internal, INTERNAL.to_owned()),
+    }
+}
+
+fn schema_error(error: &SchemaError) -> String {
+    let SchemaError::FieldNotFound { field, valid_fields } = error else {
+        return plain(&error.to_string());
+    };
+    let wanted = field.name();
+    let mut candidates: Vec<&Column> = valid_fields.iter().collect();
+    candidates.sort_by_key(|column| distance(&wanted.to_lowercase(), &column.name().to_lowercase()));
+    let mut message = format!("there is no column {}", field.quoted_flat_name());
+    let Some(nearest) = candidates.first() else {
+        return message;
+    };
+    if distance(&wanted.to_lowercase(), &nearest.name().to_lowercase()) <= 2 {
+        message.push_str("; did you mean ");
+        message.push_str(&nearest.quoted_flat_name());
+        message.push('?');
+    }
+    let names: Vec<_> =
+        candidates.iter().take(MAX_CANDIDATES).map(|column| column.quoted_flat_name()).collect();
+    let more = if candidates.len() > MAX_CANDIDATES { ", ..." } else { "" };
+    format!("{message} (the columns are: {}{more})", names.join(", "))
+}
+
+/// DataFusion names its own settings; a client knows ours.
+fn exhausted(text: &str) -> String {
+    if text.contains("max_temp_directory_size") {
+        return "the query needs more spill space than query.spill_limit allows: \
+                narrow it (a shorter time range, fewer columns or groups) or raise the limit"
+            .to_owned();
+    }
+    let advice = "the query needs more memory than query.memory_limit allows: \
+                  narrow it (a shorter time range, fewer columns or groups) or raise the limit";
+    match plain(text).as_str() {
+        "" => advice.to_owned(),
+        consumers => format!("{advice}\n{consumers}"),
+    }
+}
+
+/// What the planner cannot do it names by the debug text of an expression.
+fn unsupported(text: &str) -> String {
+    match text.split_once("does not support logical expression ") {
+        Some((_, expression)) => {
+            let name = expression.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+            format!("not supported: {name} cannot be used in this place")
+        }
+        None => format!("not supported: {}", plain(text)),
+    }
+}
+
+/// Without a backtrace and without DataFusion's own introductions.
+fn plain(text: &str) -> String {
+    let text = text.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or_default();
+    let mut text = text.trim();
+    while let Some(rest) = ["Error during planning: ", "Execution error: ", "Optimizer rule failed: "]
+        .iter()
+        .find_map(|introduction| text.strip_prefix(introduction))
+    {
+        text = rest;
+    }
+    text.replace("DataFusion", "the query engine")
+}
+
+fn placed(message: &str, span: Option<Span>) -> String {
+    match span {
+        Some(Span { start, .. }) if start.line > 0 => {
+            format!("{message}, at line {}, column {}", start.line, start.column)
+        }
+        _ => message.to_owned(),
+    }
+}
+
+/// An error with all its sources, for the log.
+fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! `alula token create`: a credential on stdout, and nothing else there.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use alula_auth::{ErrorKind, Role, Roles};
+use alula_catalog::TenantId;
+use clap::Subcommand;
+use confique::Layer as _;
+
+use super::{CliError, ConfigArgs};
+use crate::config::{Flags, Period};
+use crate::server::identity::{self, TokenError};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a token (JWT) and print it; works while the server runs and before its first start.
+    Create(CreateArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct CreateArgs {
+    /// Tenant whose data the token opens; it need not exist yet.
+    #[arg(long, value_name = "TENANT")]
+    tenant: TenantId,
+
+    /// What the token may do: read, write or admin (both and more); repeatable.
+    #[arg(long = "role", value_name = "ROLE", required = true)]
+    roles: Vec<Role>,
+
+    /// How long the token is valid.
+    #[arg(long, value_name = "TIME", default_value = "24h")]
+    ttl: Period,
+
+    /// Name of who or what will use the token, for logs.
+    #[arg(long, value_name = "NAME", default_value = "cli")]
+    subject: String,
+
+    /// The server's data directory, which holds the signing key [env: `ALULA_SERVER_DATA_DIR`].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+
+    /// The server's configuration file; without it /etc/alula/alula.toml if there is one.
+    #[arg(long, value_name = "FILE", env = "ALULA_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+}
+
+pub(super) async fn run(args: Args) -> Result<ExitCode, CliError> {
+    let Command::Create(args) = args.command;
+    let mut flags = Flags::empty();
+    flags.server.data_dir = args.data_dir;
+    let data_dir = ConfigArgs { config: args.config, flags }.load()?.config.server.data_dir;
+
+    let roles: Roles = args.roles.into_iter().collect();
+    let token = tokio::task::spawn_blocking(move || {
+        identity::create_token(&data_dir, &args.tenant, &args.subject, roles, args.ttl.as_duration())
+    })
+    .await
+    .map_err(CliError::failed)??;
+    writeln!(io::stdout(), "{token}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl From<TokenError> for CliError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Auth(source) if source.kind() == ErrorKind::InvalidInput => Self::usage(source),
+            TokenError::Auth(source) => Self::failed(source),
+            TokenError::DataDir { .. } => Self::failed(error).with_hint("--data-dir names another directory"),
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The configuration: one struct whose doc comments are also the flags' help and the commented template.
+//!
+//! A flag wins over the environment (`ALULA_SECTION_KEY`), that over the file, that over the default.
+//! The file is `--config`, else `$ALULA_CONFIG`, else `/etc/alula/alula.toml` if there is one.
+//! Every key is read by exactly one component; no other module of the server reads the environment.
+//!
+//! | File | Purpose |
+//! |---|---|
+//! | `config.rs` | the keys, their defaults, and the checks that concern more than one of them |
+//! | `config/value.rs` | sizes, times, addresses: parsed once, the same from every source |
+//! | `config/load.rs` | the layers, and which of them each value came from |
+
+mod load;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::path::{Path, PathBuf};
+
+use confique::toml::FormatOptions;
+
+pub use self::load::{ConfigError, Loaded, Setting, Source, process_environment};
+pub(crate) use self::load::{leaves, unknown_variables};
+pub use self::value::{InvalidValue, ListenAddr, LogFormat, LogLevel, OnCorruption, Period, Size};
+
+/// Where the file is looked for when nobody names one.
+pub const SYSTEM_FILE: &str = "/etc/alula/alula.toml";
+
+/// Flags as clap parses them: every key of [`Config`], all optional.
+pub type Flags = <Config as confique::Config>::Layer;
+
+/// Configuration of `alula serve`.
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, serde::Serialize, clap::Args)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+pub struct Config {
+    /// The process: where it keeps its data, where it listens, how it logs and stops.
+    #[config(nested)]
+    #[config(layer_attr(command(flatten)))]
+    pub server: ServerConfig,
+
+    /// Receiving OTLP.
+    #[config(nested)]
+    #[config(layer_attr(command(flatten)))]
+    pub ingest: IngestConfig,
+
+    /// The write-ahead log, the buffer and the flush into Parquet files.
+    #[config(nested)]
+    #[config(layer_attr(command(flatten)))]
+    pub storage: StorageConfig,
+
+    /// Limits of a query.
+    #[config(nested)]
+    #[config(layer_attr(command(flatten)))]
+    pub query: QueryConfig,
+}
+
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, serde::Serialize, clap::Args)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(command(next_help_heading = "Server")))]
+pub struct ServerConfig {
+    /// Directory of everything the server keeps; it is created if it does not exist.
+    #[config(default = "./alula-data", env = "ALULA_SERVER_DATA_DIR")]
+    #[config(layer_attr(arg(long, value_name = "DIR")))]
+    pub data_dir: PathBuf,
+
+    /// Address of the gRPC port (OTLP and Flight SQL); port 0 picks a free one.
+    #[config(default = "127.0.0.1:4317", env = "ALULA_SERVER_GRPC_ADDR")]
+    #[config(layer_attr(arg(long, value_name = "ADDR")))]
+    pub grpc_addr: ListenAddr,
+
+    /// Takes every request as tenant `default` with all rights; only on a loopback address.
+    #[config(default = false, env = "ALULA_SERVER_NO_AUTH")]
+    #[config(layer_attr(arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)))]
+    #[config(layer_attr(arg(default_missing_value = "true", hide_possible_values = true)))]
+    pub no_auth: bool,
+
+    /// File written once the port answers: {"grpc":"127.0.0.1:4317","pid":1}.
+    #[config(env = "ALULA_SERVER_READY_FILE")]
+    #[config(layer_attr(arg(long, value_name = "FILE")))]
+    pub ready_file: Option<PathBuf>,
+
+    /// Least severe level logged: error, warn, info, debug, trace or off; or filter directives.
+    #[config(default = "info", env = "ALULA_SERVER_LOG_LEVEL")]
+    #[config(layer_attr(arg(long, value_name = "LEVEL")))]
+    pub log_level: LogLevel,
+
+    /// Form of the log on stderr: text, json, or auto (text on a terminal, JSON otherwise).
+    #[config(default = "auto", env = "ALULA_SERVER_LOG_FORMAT")]
+    #[config(layer_attr(arg(long, value_name = "FORMAT", hide_possible_values = true)))]
+    pub log_format: LogFormat,
+
+    /// How long running calls may take to end after SIGTERM before they are cut off.
+    #[config(default = "10s", env = "ALULA_SERVER_SHUTDOWN_GRACE")]
+    #[config(layer_attr(arg(long, value_name = "TIME")))]
+    pub shutdown_grace: Period,
+}
+
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, serde::Serialize, clap::Args)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(command(next_help_heading = "Ingest")))]
+pub struct IngestConfig {
+    /// Largest OTLP request taken, decompressed.
+    #[config(default = "4MiB", env = "ALULA_INGEST_MAX_MESSAGE_BYTES")]
+    #[config(layer_attr(arg(long, value_name = "SIZE")))]
+    pub max_message_bytes: Size,
+
+    /// OTLP requests being worked on at one time, decompressed; more are told to retry.
+    #[config(default = "64MiB", env = "ALULA_INGEST_MAX_IN_FLIGHT_BYTES")]
+    #[config(layer_attr(arg(long, value_name = "SIZE")))]
+    pub max_in_flight_bytes: Size,
+
+    /// How far ahead of the server's clock a timestamp may be; later records are rejected.
+    #[config(default = "1h", env = "ALULA_INGEST_MAX_FUTURE")]
+    #[config(layer_attr(arg(long, value_name = "TIME")))]
+    pub max_future: Period,
+}
+
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, serde::Serialize, clap::Args)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(command(next_help_heading = "Storage")))]
+pub struct StorageConfig {
+    /// Rows in memory, in bytes, that start a flush into Parquet files.
+    #[config(default = "64MiB", env = "ALULA_STORAGE_FLUSH_BYTES")]
+    #[config(layer_attr(arg(long, value_name = "SIZE")))]
+    pub flush_bytes: Size,
+
+    /// Age of the oldest row in memory that starts a flush.
+    #[config(default = "60s", env = "ALULA_STORAGE_FLUSH_INTERVAL")]
+    #[config(layer_attr(arg(long, value_name = "TIME")))]
+    pub flush_interval: Period,
+
+    /// Rows in memory, in bytes, past which senders are told to retry.
+    #[config(default = "256MiB", env = "ALULA_STORAGE_MAX_BUFFER_BYTES")]
+    #[config(layer_attr(arg(long, value_name = "SIZE")))]
+    pub max_buffer_bytes: Size,
+
+    /// Size of one write-ahead log file.
+    #[config(default = "64MiB", env = "ALULA_STORAGE_WAL_SEGMENT_BYTES")]
+    #[config(layer_attr(arg(long, value_name = "SIZE")))]
+    pub wal_segment_bytes: Size,
+
+    /// Requests waiting to be written to the log, in bytes, past which senders are told to retry.
+    #[config(default = "64MiB", env = "ALULA_STORAGE_WAL_QUEUE_BYTES")]
+    #[config(layer_attr(arg(long, value_name = "SIZE")))]
+    pub wal_queue_bytes: Size,
+
+    /// What the start does about a damaged log: salvage (recover the rest and report) or refuse.
+    #[config(default = "salvage", env = "ALULA_STORAGE_WAL_ON_CORRUPTION")]
+    #[config(layer_attr(arg(long, value_name = "ACTION", hide_possible_values = true)))]
+    pub wal_on_corruption: OnCorruption,
+}
+
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, serde::Serialize, clap::Args)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(command(next_help_heading = "Query")))]
+pub struct QueryConfig {
+    /// Memory of all running queries together; past it they spill to disk, then fail.
+    #[config(default = "512MiB", env = "ALULA_QUERY_MEMORY_LIMIT")]
+    #[config(layer_attr(arg(long, value_name = "SIZE")))]
+    pub memory_limit: Size,
+
+    /// Longest run of one statement.
+    #[config(default = "5m", env = "ALULA_QUERY_STATEMENT_TIMEOUT")]
+    #[config(layer_attr(arg(long, value_name = "TIME")))]
+    pub statement_timeout: Period,
+
+    /// Disk that queries may use to spill.
+    #[config(default = "2GiB", env = "ALULA_QUERY_SPILL_LIMIT")]
+    #[config(layer_attr(arg(long, value_name = "SIZE")))]
+    pub spill_limit: Size,
+
+    /// Longest SQL text taken.
+    #[config(default = "256KiB", env = "ALULA_QUERY_MAX_SQL_BYTES")]
+    #[config(layer_attr(arg(long, value_name = "SIZE")))]
+    pub max_sql_bytes: Size,
+}
+
+impl Config {
+    /// The defaults over a data directory: what a server inside another process (tests, `demo`) starts from.
+    pub fn for_data_dir(data_dir: &Path) -> Self {
+        let mut flags = <Flags as confique::Layer>::empty();
+        flags.server.data_dir = Some(data_dir.to_owned());
+        let layer = confique::Layer::with_fallback(flags, confique::Layer::default_values());
+        <Self as confique::Config>::from_layer(layer).expect("every required key has a default")
+    }
+
+    /// The commented template: every key, what it does, its environment variable and its default.
+    pub fn template() -> String {
+        confique::toml::template::<Self>(FormatOptions::default())
+    }
+
+    /// Checks what the type of a single value cannot say.
+    ///
+    /// # Errors
+    /// [`ConfigError::Conflict`] names the keys, their values and what would be right.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let Self { server, ingest, storage, query } = self;
+        let conflict = |message: String| Err(ConfigError::Conflict { message });
+
+        if server.no_auth && !server.grpc_addr.is_loopback() {
+            return conflict(format!(
+                "server.no_auth with server.grpc_addr = {} would let everyone who reaches this machine read and write \
+                 all data: listen on a loopback address (127.0.0.1:4317), or leave authentication on",
+                server.grpc_addr
+            ));
+        }
+        for (key, size) in [
+            ("ingest.max_message_bytes", ingest.max_message_bytes),
+            ("storage.flush_bytes", storage.flush_bytes),
+            ("query.memory_limit", query.memory_limit),
+            ("query.max_sql_bytes", query.max_sql_bytes),
+        ] {
+            if size.as_u64() == 0 {
+                return conflict(format!("{key} must be greater than zero"));
+            }
+        }
+        for (key, period) in [
+            ("storage.flush_interval", storage.flush_interval),
+            ("query.statement_timeout", query.statement_timeout),
+        ] {
+            if period.as_duration().is_zero() {
+                return conflict(format!("{key} must be greater than zero"));
+            }
+        }
+        let message = ("ingest.max_message_bytes", ingest.max_message_bytes);
+        for (small, large, why) in [
+            (
+                ("storage.flush_bytes", storage.flush_bytes),
+                ("storage.max_buffer_bytes", storage.max_buffer_bytes),
+                "senders would be turned away before a flush starts",
+            ),
+            (
+                message,
+                ("storage.wal_segment_bytes", storage.wal_segment_bytes),
+                "the largest request would fit no file of the write-ahead log",
+            ),
+            (
+                message,
+                ("storage.max_buffer_bytes", storage.max_buffer_bytes),
+                "the largest request would never fit into memory",
+            ),
+        ] {
+            if small.1 >= large.1 {
+                return conflict(too_large(small, "smaller than", large, why));
+            }
+        }
+        for (large, why) in [
+            (
+                ("ingest.max_in_flight_bytes", ingest.max_in_flight_bytes),
+                "the largest request could never be worked on",
+            ),
+            (
+                ("storage.wal_queue_bytes", storage.wal_queue_bytes),
+                "the largest request could never be queued",
+            ),
+        ] {
+            if message.1 > large.1 {
+                return conflict(too_large(message, "at most", large, why));
+            }
+        }
+        if ingest.max_message_bytes > MAX_MESSAGE_BYTES {
+            return conflict(format!(
+                "ingest.max_message_bytes ({}) must be at most {MAX_MESSAGE_BYTES}: senders split larger batches",
+                ingest.max_message_bytes
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A request is held whole in memory several times on its way to disk.
+const MAX_MESSAGE_BYTES: Size = Size::mebibytes(64);
+
+fn too_large(small: (&str, Size), relation: &str, large: (&str, Size), why: &str) -> String {
+    format!("{} ({}) must be {relation} {} ({}): otherwise {why}", small.0, small.1, large.0, large.1)
+}

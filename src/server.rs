@@ -1,0 +1,213 @@
+//! The server: every part built in the order of their needs, behind one gRPC port.
+//!
+//! ```text
+//! data directory -> catalog -> storage (replays the log) -> ingest, flight
+//!                -> auth.db -> auth layer ------------------------+-> tonic -> listener
+//! ```
+//!
+//! | File | Purpose |
+//! |---|---|
+//! | `server.rs` | [`Server`]: start, drain |
+//! | `server/grpc.rs` | the transport and its limits, health |
+//! | `server/reflection.rs` | the descriptors of the services |
+//! | `server/identity.rs` | the data directory and the keys in it |
+//! | `server/error.rs` | why a server did not start, or did not stop cleanly |
+//!
+//! **Invariants**
+//! - The port answers only once everything behind it is ready: a call that gets through is served.
+//! - After [`Server::shutdown`] every acknowledged row is in a file, and the data directory is free.
+
+mod error;
+mod grpc;
+pub(crate) mod identity;
+mod reflection;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alula_auth::{AuthLayer, KeyStore, Verifier};
+use alula_catalog::Catalog;
+use alula_flight::FlightSql;
+use alula_ingest::{Ingest, OtlpDecoder};
+use alula_storage::Storage;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
+
+pub use self::error::{StartError, StopError};
+use self::grpc::Health;
+use crate::config::{self, Config};
+
+/// What a call that was cut off gets to tell its client so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A server that answers on its port.
+#[derive(Debug)]
+pub struct Server {
+    grpc_addr: SocketAddr,
+    /// Tells the transport to take no more connections and calls.
+    drain: CancellationToken,
+    transport: AbortOnDropHandle<Result<(), tonic::transport::Error>>,
+    health: Health,
+    flight: FlightSql,
+    storage: Storage,
+    grace: Duration,
+}
+
+impl Server {
+    /// Opens the data directory, replays the log and listens.
+    ///
+    /// Cancel: what was opened is closed in the background; nothing is lost.
+    ///
+    /// # Errors
+    /// [`StartError`]: each variant says what to change.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        config.validate()?;
+        let configured = config.server.grpc_addr.as_socket_addr();
+        let socket = grpc::bind(configured)?;
+
+        let opening = config.clone();
+        let opened =
+            spawn_blocking(move || Opened::open(&opening)).await.map_err(StartError::Interrupted)??;
+
+        let ingest = Ingest::new(opened.storage.clone(), ingest_config(&config));
+        let health = Health::new();
+        let drain = CancellationToken::new();
+        let router = grpc::router(opened.auth, ingest, opened.flight.clone(), &health)?;
+        let listener = grpc::listen(socket, configured)?;
+        let grpc_addr =
+            listener.local_addr().map_err(|source| StartError::Bind { addr: configured, source })?;
+        let transport = tokio::spawn(
+            router.serve_with_incoming_shutdown(grpc::incoming(listener), drain.clone().cancelled_owned()),
+        );
+        health.set_serving().await;
+
+        announce(&config, grpc_addr, opened.first_start);
+        Ok(Self {
+            grpc_addr,
+            drain,
+            transport: AbortOnDropHandle::new(transport),
+            health,
+            flight: opened.flight,
+            storage: opened.storage,
+            grace: config.server.shutdown_grace.as_duration(),
+        })
+    }
+
+    /// The address that clients connect to, with the port that was picked if the configured one is 0.
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.grpc_addr
+    }
+
+    /// Ends only if the transport does, which it does not do by itself.
+    pub async fn failed(&mut self) -> StopError {
+        match (&mut self.transport).await {
+            Ok(Ok(())) => StopError::TransportEnded,
+            Ok(Err(error)) => StopError::Transport(error),
+            Err(error) => StopError::Interrupted(error),
+        }
+    }
+
+    /// Drains: health says so, no new calls, running ones get the grace period, the buffer goes into files.
+    ///
+    /// Durable: what was acknowledged is on disk in any case; on `Ok` it is in files and the log is empty.
+    /// Cancel: safe; the next start replays the log.
+    ///
+    /// # Errors
+    /// [`StopError::Storage`] — the flush failed; the rows are still in the log.
+    pub async fn shutdown(self) -> Result<(), StopError> {
+        let Self { drain, mut transport, health, flight, storage, grace, .. } = self;
+        health.set_not_serving().await;
+        drain.cancel();
+        // It may have failed and been seen to; then there is nobody to wait for.
+        if !transport.is_finished() && timeout(grace, &mut transport).await.is_err() {
+            warn!("calls still running after {grace:?} are cut off");
+            flight.shutdown();
+            // Their streams end with an error, which still has to reach the clients.
+            // Who does not read is not waited for.
+            let _ = timeout(LAST_WORDS, transport).await;
+        }
+        storage.close().await.map_err(StopError::Storage)
+    }
+}
+
+/// What is opened on a blocking thread.
+struct Opened {
+    storage: Storage,
+    flight: FlightSql,
+    auth: AuthLayer,
+    first_start: bool,
+}
+
+impl Opened {
+    fn open(config: &Config) -> Result<Self, StartError> {
+        let data_dir = &config.server.data_dir;
+        identity::create_data_dir(data_dir)
+            .map_err(|source| StartError::DataDir { path: data_dir.clone(), source })?;
+        let first_start = !identity::key_store_path(data_dir).exists();
+
+        let catalog = Arc::new(Catalog::open(&data_dir.join("catalog.db"))?);
+        let storage = Storage::open(storage_config(config), catalog, Arc::new(OtlpDecoder))?;
+        let keys = KeyStore::open(&identity::key_store_path(data_dir))?;
+        let flight = FlightSql::new(storage.clone(), &flight_config(config, keys.secret("flight-handles")?))?;
+        let auth = if config.server.no_auth {
+            AuthLayer::disabled()
+        } else {
+            AuthLayer::required(Arc::new(Verifier::new(keys)?))
+        };
+        Ok(Self { storage, flight, auth, first_start })
+    }
+}
+
+fn storage_config(config: &Config) -> alula_storage::Config {
+    let storage = &config.storage;
+    alula_storage::Config {
+        data_dir: config.server.data_dir.clone(),
+        flush_bytes: storage.flush_bytes.as_usize(),
+        flush_interval: storage.flush_interval.as_duration(),
+        max_buffer_bytes: storage.max_buffer_bytes.as_usize(),
+        wal_segment_bytes: storage.wal_segment_bytes.as_u64(),
+        wal_queue_bytes: storage.wal_queue_bytes.as_usize(),
+        on_corruption: match storage.wal_on_corruption {
+            config::OnCorruption::Salvage => alula_storage::OnCorruption::Salvage,
+            config::OnCorruption::Refuse => alula_storage::OnCorruption::Refuse,
+        },
+    }
+}
+
+fn ingest_config(config: &Config) -> alula_ingest::Config {
+    alula_ingest::Config {
+        max_message_bytes: config.ingest.max_message_bytes.as_usize(),
+        max_in_flight_bytes: config.ingest.max_in_flight_bytes.as_usize(),
+        max_future: config.ingest.max_future.as_duration(),
+    }
+}
+
+fn flight_config(config: &Config, signing_key: [u8; 32]) -> alula_flight::Config {
+    alula_flight::Config {
+        memory_limit_bytes: config.query.memory_limit.as_usize(),
+        spill_dir: config.server.data_dir.join("spill"),
+        spill_limit_bytes: config.query.spill_limit.as_u64(),
+        statement_timeout: Some(config.query.statement_timeout.as_duration()),
+        max_sql_bytes: config.query.max_sql_bytes.as_usize(),
+        target_partitions: std::thread::available_parallelism().map_or(1, usize::from),
+        signing_key,
+        server_version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+fn announce(config: &Config, grpc_addr: SocketAddr, first_start: bool) {
+    let data_dir = config.server.data_dir.display();
+    let auth = if config.server.no_auth { "off" } else { "on" };
+    info!("listening on {grpc_addr} (OTLP and Flight SQL); data in {data_dir}; authentication {auth}");
+    if first_start && !config.server.no_auth {
+        info!(
+            "to get in, make a token: alula token create --tenant default --role admin --data-dir {data_dir}"
+        );
+    }
+}
