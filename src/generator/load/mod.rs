@@ -95,3 +95,6 @@ pub(crate) async fn run(load: Load, stop: CancellationToken) -> Result<Summary> 
         None => Ok(summary),
     }
 }
+
+#[cfg(test)]
+mod tests;
