@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `server.rs` | [`Server`]: start, drain |
 //! | `server/grpc.rs` | the transport and its limits, health |
+//! | `server/preface.rs` | what a client is told that does not speak gRPC |
 //! | `server/reflection.rs` | the descriptors of the services |
 //! | `server/identity.rs` | the data directory and the keys in it |
 //! | `server/error.rs` | why a server did not start, or did not stop cleanly |
@@ -20,6 +21,7 @@
 mod error;
 mod grpc;
 pub(crate) mod identity;
+mod preface;
 mod reflection;
 #[cfg(test)]
 mod tests;

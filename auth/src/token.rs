@@ -22,7 +22,7 @@ pub(crate) const AUDIENCE: &str = "alula";
 pub(crate) const TOKEN_TYPE: &str = "at+jwt";
 
 const MIN_TTL: Duration = Duration::from_secs(1);
-const MAX_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+const MAX_TTL: Duration = Duration::from_hours(10 * 365 * 24);
 const MAX_SUBJECT_BYTES: usize = 255;
 
 #[derive(Serialize)]

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,7 +155,21 @@ fn base_state(config: &Config) -> DataFusionResult<SessionState> {
     Ok(state)
 }
 
+/// Makes the spill directory, and removes what an earlier process that was killed left in it.
+fn prepare_spill_dir(directory: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        // Only what DataFusion makes: a wrong setting must not empty another directory.
+        if entry.file_name().to_string_lossy().starts_with("datafusion-") && entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn runtime_env(config: &Config) -> DataFusionResult<RuntimeEnv> {
+    prepare_spill_dir(&config.spill_dir)?;
     let pool = TrackConsumersPool::new(FairSpillPool::new(config.memory_limit_bytes), NAMED_CONSUMERS);
     let disk = DiskManagerBuilder::default()
         .with_mode(DiskManagerMode::Directories(vec![config.spill_dir.clone()]))
@@ -166,3 +180,6 @@ fn runtime_env(config: &Config) -> DataFusionResult<RuntimeEnv> {
         .with_object_store_registry(Arc::new(SealedObjectStores::default()))
         .build()
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,9 @@ pub enum Error {
     )]
     TooManyTokens { limit: usize },
 
+    #[error("the statement has more than {limit} {what}: {advice}")]
+    TooComplex { what: &'static str, limit: usize, advice: &'static str },
+
     #[error("there is no statement in the query text")]
     NoStatement,
 

@@ -7,9 +7,11 @@ use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawFieldAccessExpr};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
+use datafusion::logical_expr::sqlparser::ast::BinaryOperator;
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, ScalarUDF, lit};
-use datafusion_functions_json::udfs::json_as_text_udf;
+use datafusion::scalar::ScalarValue;
+use datafusion_functions_json::udfs::{json_as_text_udf, json_contains_udf, json_get_udf};
 
 /// Functions that tell about the server or its files instead of the data.
 const WITHHELD: [&str; 2] = ["input_file_name", "version"];
@@ -23,18 +25,31 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
 
 /// The planners of operators, in the order they are asked.
 pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
-    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(TextSubscript)];
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(JsonAccess)];
     planners.extend(SessionStateDefaults::default_expr_planners());
     planners
 }
 
-/// `attributes['key']` means `attributes ->> 'key'`, for those used to attributes as a map.
+/// `->`, `->>`, `#>`, `#>>` and `?` on JSON text, and `attributes['key']`, which means `attributes ->> 'key'` for those
+/// used to attributes as a map. (The text form, because it compares with a text.)
 ///
-/// The text form and not the JSON form, because it compares with a text: `attributes['http.method'] = 'GET'`.
+/// The planner of `datafusion-functions-json` leaves an alias around each step, and DataFusion looks at what is inside an
+/// alias twice: 16 steps take seconds to plan. Here only the outermost step has one.
 #[derive(Debug)]
-struct TextSubscript;
+struct JsonAccess;
 
-impl ExprPlanner for TextSubscript {
+impl ExprPlanner for JsonAccess {
+    fn plan_binary_op(&self, binary: RawBinaryExpr, _: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let function = match binary.op {
+            BinaryOperator::Arrow | BinaryOperator::HashArrow => json_get_udf(),
+            BinaryOperator::LongArrow | BinaryOperator::HashLongArrow => json_as_text_udf(),
+            BinaryOperator::Question => json_contains_udf(),
+            _ => return Ok(PlannerResult::Original(binary)),
+        };
+        let title = format!("{} {} {}", title(&binary.left), binary.op, title(&binary.right));
+        Ok(PlannerResult::Planned(lookup(function, binary.left, binary.right, title)))
+    }
+
     fn plan_field_access(
         &self,
         access: RawFieldAccessExpr,
@@ -46,10 +61,27 @@ impl ExprPlanner for TextSubscript {
         if !is_text(&access.expr.get_type(schema)?) {
             return Ok(PlannerResult::Original(access));
         }
-        let title = format!("{}[{name}]", access.expr.schema_name());
-        let arguments = vec![access.expr.clone(), lit(name.clone())];
-        let lookup = Expr::ScalarFunction(ScalarFunction::new_udf(json_as_text_udf(), arguments));
-        Ok(PlannerResult::Planned(lookup.alias(title)))
+        let key = lit(name.clone());
+        let title = format!("{}[{}]", title(&access.expr), title(&key));
+        Ok(PlannerResult::Planned(lookup(json_as_text_udf(), access.expr, key, title)))
+    }
+}
+
+fn lookup(function: Arc<ScalarUDF>, json: Expr, key: Expr, title: String) -> Expr {
+    let arguments = vec![json.unalias_nested().data, key.unalias_nested().data];
+    Expr::ScalarFunction(ScalarFunction::new_udf(function, arguments)).alias(title)
+}
+
+/// An expression as the title of a column.
+fn title(expr: &Expr) -> String {
+    match expr {
+        Expr::Column(column) => column.name.clone(),
+        Expr::Alias(alias) => alias.name.clone(),
+        Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) => {
+            format!("'{text}'")
+        }
+        Expr::Literal(value, _) => value.to_string(),
+        other => other.schema_name().to_string(),
     }
 }
 

@@ -1,14 +1,15 @@
 //! From SQL text to one statement that may be planned.
 //!
-//! The text is cut into tokens once. On the tokens the size is limited (planning is recursive and slower than
-//! linear), and `?` is numbered: DataFusion would take all `?` of a statement for one and the same parameter. The
+//! The text is cut into tokens once. On the tokens the size is limited, before a tree is built that may be too deep even
+//! to drop (planning is recursive and slower than linear), and `?` is numbered: DataFusion would take all `?` of a statement for one and the same parameter. The
 //! parser then gets the tokens with their places in the original text, so error positions are the user's.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use datafusion::common::format::ExplainStatementOptions;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use datafusion::sql::sqlparser::ast::{Statement as SqlStatement, visit_relations};
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 
@@ -17,6 +18,16 @@ use crate::{Error, Result};
 
 /// Tokens in a statement, white space not counted.
 pub(crate) const MAX_TOKENS: usize = 20_000;
+
+/// Operators in a statement: a chain of them is as deep a tree. 4,000 are planned within the stack of a query thread,
+/// in minutes.
+const MAX_OPERATORS: usize = 2_000;
+
+/// `UNION`, `INTERSECT` and `EXCEPT` in a statement.
+const MAX_SET_OPERATIONS: usize = 200;
+
+/// Mentions of tables in a statement.
+const MAX_TABLES: usize = 128;
 
 /// Parameters in a statement.
 pub(crate) const MAX_PARAMETERS: usize = 1_000;
@@ -47,6 +58,7 @@ pub(crate) fn parse(sql: &str, max_bytes: usize) -> Result<Parsed> {
     if tokens.len() > MAX_TOKENS {
         return Err(Error::TooManyTokens { limit: MAX_TOKENS });
     }
+    check_depth(&tokens)?;
     let parameters = number_placeholders(&mut tokens)?;
     let verb = verb(&tokens);
 
@@ -61,7 +73,82 @@ pub(crate) fn parse(sql: &str, max_bytes: usize) -> Result<Parsed> {
     }
     let statement = statements.pop_front().ok_or(Error::NoStatement)?;
     let shows_storage = check_reads(&statement, &verb)?;
+    check_tables(&statement)?;
     Ok(Parsed { statement, parameters, shows_storage })
+}
+
+/// Bounds the depth of the tree that the parser will build.
+fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
+    let is = |position: Option<usize>, wanted: &[Token]| {
+        position.and_then(|position| tokens.get(position)).is_some_and(|token| wanted.contains(&token.token))
+    };
+    let mut operators = 0;
+    let mut set_operations = 0;
+    for (position, TokenWithSpan { token, .. }) in tokens.iter().enumerate() {
+        match token {
+            Token::Word(word) if word.quote_style.is_none() => {
+                let word = word.value.to_uppercase();
+                operators += usize::from(OPERATOR_WORDS.contains(&word.as_str()));
+                set_operations +=
+                    usize::from(["UNION", "INTERSECT", "EXCEPT", "MINUS"].contains(&word.as_str()));
+            }
+            // `a.b` is one name; longer paths are nested accesses.
+            Token::Period => {
+                operators += usize::from(
+                    is(position.checked_sub(2), &[Token::Period])
+                        || is(position.checked_sub(1), &[Token::RParen, Token::RBracket]),
+                );
+            }
+            Token::Word(_)
+            | Token::Number(..)
+            | Token::SingleQuotedString(_)
+            | Token::DoubleQuotedString(_)
+            | Token::Placeholder(_)
+            | Token::Comma
+            | Token::LParen
+            | Token::RParen
+            | Token::RBracket
+            | Token::SemiColon => {}
+            // Whatever else there is stands between operands.
+            _ => operators += 1,
+        }
+    }
+    if operators > MAX_OPERATORS {
+        let advice = "write IN (...) instead of many OR, or join with VALUES";
+        return Err(Error::TooComplex { what: "operators", limit: MAX_OPERATORS, advice });
+    }
+    if set_operations > MAX_SET_OPERATIONS {
+        let advice = "use VALUES, or several statements";
+        return Err(Error::TooComplex { what: "set operations", limit: MAX_SET_OPERATIONS, advice });
+    }
+    Ok(())
+}
+
+/// Words that make the tree deeper when they are chained.
+const OPERATOR_WORDS: [&str; 17] = [
+    "AND", "AT", "BETWEEN", "COLLATE", "DIV", "ESCAPE", "ILIKE", "IN", "IS", "LIKE", "NOT", "OR", "OVERLAPS",
+    "REGEXP", "RLIKE", "SIMILAR", "XOR",
+];
+
+/// Bounds the joins and named queries, which nest in the plan though not in the text.
+fn check_tables(statement: &Statement) -> Result<()> {
+    let mut statement = statement;
+    while let Statement::Explain(explain) = statement {
+        statement = &explain.statement;
+    }
+    let Statement::Statement(inner) = statement else {
+        return Ok(());
+    };
+    let mut tables = 0;
+    let counted = visit_relations(inner.as_ref(), |_| {
+        tables += 1;
+        if tables > MAX_TABLES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    if counted.is_break() {
+        let advice = "join or combine fewer at a time";
+        return Err(Error::TooComplex { what: "mentions of tables", limit: MAX_TABLES, advice });
+    }
+    Ok(())
 }
 
 /// Refuses what does not only read; the flags of `SQLOptions` refuse the same again on the plan.

@@ -16,7 +16,7 @@ use arrow_flight::sql::{
 };
 use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo,
-    HandshakeRequest, HandshakeResponse, IpcMessage, PollInfo, PutResult, SchemaAsIpc, SchemaResult, Ticket,
+    HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
 };
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -31,6 +31,7 @@ use crate::encode::Encoder;
 use crate::runtime::QueryRuntime;
 use crate::status::status;
 use crate::ticket::{Kind, LIFETIME, SignedStatement, Signer};
+use crate::wire::schema_bytes;
 use crate::{Error, Result, handshake, prepared, statement};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -84,15 +85,19 @@ impl Service {
             }
             Request::Prepared { handle } => {
                 let statement = self.prepared(principal, &handle)?;
-                prepared::prepare(&self.runtime, self.context(principal)?, statement.sql).await?.dataset
+                let context = self.context(principal)?;
+                if statement.parameters.is_empty() {
+                    prepared::prepare(&self.runtime, context, statement.sql).await?.dataset
+                } else {
+                    statement::promise(&self.runtime, context, statement).await?
+                }
             }
             Request::Describe(description) => description.schema(),
             Request::Ticket { .. } => {
                 return Err(Error::Unsupported { what: "a ticket as a command".to_owned() });
             }
         };
-        let IpcMessage(schema) = SchemaAsIpc::new(&schema, &Default::default()).try_into()?;
-        Ok(SchemaResult { schema })
+        Ok(SchemaResult { schema: schema_bytes(&schema)? })
     }
 
     async fn rows(&self, principal: &Principal, ticket: &Bytes) -> Result<Messages<FlightData>> {

@@ -55,6 +55,7 @@ pub(crate) fn status(error: &Error) -> Status {
         Error::UnknownHandle | Error::UnknownTable { .. } => (Code::NotFound, error.to_string()),
         Error::StatementTooLong { .. }
         | Error::TooManyTokens { .. }
+        | Error::TooComplex { .. }
         | Error::TooManyParameters { .. }
         | Error::ParametersTooLarge { .. } => (Code::ResourceExhausted, error.to_string()),
         Error::Timeout { .. } => (Code::DeadlineExceeded, error.to_string()),
@@ -158,7 +159,7 @@ fn external(error: &(dyn StdError + Send + Sync + 'static), span: Option<Span>) 
             (Code::Unavailable, "the stored data is not available now; try again".to_owned())
         }
         StorageKind::Corrupted => (Code::DataLoss, DAMAGED.to_owned()),
-        _ => (Code::Internal, INTERNAL.to_owned()),
+        StorageKind::Internal => (Code::Internal, INTERNAL.to_owned()),
     }
 }
 

@@ -13,7 +13,7 @@ use prost::Message;
 use crate::{Error, Result};
 
 /// How long a ticket or handle is good for.
-pub(crate) const LIFETIME: Duration = Duration::from_secs(3600);
+pub(crate) const LIFETIME: Duration = Duration::from_hours(1);
 
 const VERSION: u32 = 1;
 

@@ -37,7 +37,6 @@ pub(crate) fn wire_type(data_type: &DataType) -> DataType {
     match data_type {
         T::Dictionary(_, values) => wire_type(values),
         T::RunEndEncoded(_, values) => wire_type(values.data_type()),
-        T::LargeUtf8 | T::Utf8View | T::Null | T::Interval(_) | T::Union(..) => T::Utf8,
         T::LargeBinary | T::BinaryView => T::Binary,
         T::List(item) | T::LargeList(item) | T::ListView(item) | T::LargeListView(item) => {
             T::List(wire_field(item))
@@ -53,7 +52,7 @@ pub(crate) fn wire_type(data_type: &DataType) -> DataType {
         T::Decimal256(precision, scale) if *precision <= DECIMAL128_MAX_PRECISION => {
             T::Decimal128(*precision, *scale)
         }
-        T::Decimal256(..) => T::Utf8,
+        T::LargeUtf8 | T::Utf8View | T::Null | T::Interval(_) | T::Union(..) | T::Decimal256(..) => T::Utf8,
         plain => plain.clone(),
     }
 }

@@ -20,7 +20,7 @@ impl Default for Config {
             // OTLP names 4 MiB as the typical limit for gRPC, and clients are tuned to it.
             max_message_bytes: 4 * 1024 * 1024,
             max_in_flight_bytes: 64 * 1024 * 1024,
-            max_future: Duration::from_secs(15 * 60),
+            max_future: Duration::from_hours(1),
         }
     }
 }

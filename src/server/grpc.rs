@@ -7,6 +7,7 @@ use std::time::Duration;
 use alula_auth::AuthLayer;
 use alula_flight::FlightSql;
 use alula_ingest::{Ingest, LogsService, MetricsService, TraceService};
+use futures::{Stream, TryStreamExt};
 use tokio::net::{TcpListener, TcpSocket};
 use tonic::transport::server::{Router, TcpIncoming};
 use tonic_health::ServingStatus;
@@ -14,6 +15,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 use tower::layer::util::{Identity, Stack};
 
+use super::preface::GrpcOnly;
 use super::{StartError, reflection};
 
 /// Calls on one connection at a time. More wait in the client.
@@ -102,8 +104,10 @@ fn refused(addr: SocketAddr, source: io::Error) -> StartError {
 }
 
 /// Small answers are not held back to be sent with later ones.
-pub(super) fn incoming(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE_INTERVAL))
+pub(super) fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<GrpcOnly>> {
+    let incoming =
+        TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE_INTERVAL));
+    incoming.map_ok(GrpcOnly::new)
 }
 
 pub(super) fn router(

@@ -34,7 +34,7 @@ fn required() -> (TempDir, AuthLayer, String) {
     let store = KeyStore::open(&dir.path().join("auth.db")).unwrap();
     let issuer = Issuer::new(&store).unwrap();
     let token =
-        issuer.issue(&"team-a".parse().unwrap(), "dash", Roles::all(), Duration::from_secs(60)).unwrap();
+        issuer.issue(&"team-a".parse().unwrap(), "dash", Roles::all(), Duration::from_mins(1)).unwrap();
     (dir, AuthLayer::required(Arc::new(Verifier::new(store).unwrap())), token)
 }
 

@@ -86,7 +86,7 @@ async fn an_issued_token_proves_its_tenant_subject_and_roles() {
     let fixture = Fixture::new();
     let issuer = Issuer::new(&open(fixture.dir.path())).unwrap();
     let roles = [Role::Read, Role::Write].into_iter().collect();
-    let token = issuer.issue(&"team-a".parse().unwrap(), "dash", roles, Duration::from_secs(60)).unwrap();
+    let token = issuer.issue(&"team-a".parse().unwrap(), "dash", roles, Duration::from_mins(1)).unwrap();
     let principal = fixture.verifier.verify(&token).await.unwrap();
     assert_eq!(principal, Principal::new("team-a".parse().unwrap(), "dash".to_owned(), roles));
     assert!(principal.can_read() && principal.can_write() && !principal.is_admin());
@@ -328,7 +328,7 @@ async fn what_is_no_token_is_refused_with_the_shape_of_one() {
     let fixture = Fixture::new();
     let token = fixture.sign(&fixture.header(), &claims());
     for (given, expected) in [
-        ("".to_owned(), "not a JWT"),
+        (String::new(), "not a JWT"),
         ("alula_api_key".to_owned(), "not a JWT"),
         ("a.b".to_owned(), "not a JWT"),
         (format!("{token}.x"), "not a JWT"),

@@ -168,3 +168,34 @@ fn exactly_one_statement_of_bounded_size_is_taken() {
     assert!(refused(&format!("SELECT ?{}", ",?".repeat(MAX_PARAMETERS))).contains("parameters"));
     assert!(refused(&format!("SELECT {}1{}", "(".repeat(200), ")".repeat(200))).contains("nested deeper"));
 }
+
+#[test]
+fn chains_that_would_be_too_deep_a_tree_are_refused_before_it_is_built() {
+    let chain = |first: &str, link: &str, count: usize| format!("SELECT {first}{}", link.repeat(count));
+    for (first, link) in [
+        ("1", "+1"),
+        ("'a'", "||'a'"),
+        ("a", " OR a"),
+        ("1", "::int"),
+        ("a", "->'k'"),
+        ("a", "[1]"),
+        ("(a)", ".b"),
+        ("a", " IS NULL"),
+        ("a", " COLLATE b"),
+        ("a", " AT TIME ZONE 'UTC'"),
+    ] {
+        assert!(
+            refused(&chain(first, link, MAX_OPERATORS + 1)).contains("more than 2000 operators"),
+            "{link}"
+        );
+    }
+    parsed(&chain("1", "+1", MAX_OPERATORS));
+    parsed(&chain("1", ",a.b,f(1)", MAX_OPERATORS));
+    assert!(refused(&chain("1", " UNION ALL SELECT 1", MAX_SET_OPERATIONS + 1)).contains("set operations"));
+    assert!(refused(&chain("1 FROM t", ", t", MAX_TABLES)).contains("mentions of tables"));
+    assert!(
+        refused(&format!("EXPLAIN {}", chain("1 FROM t", " JOIN t ON true", MAX_TABLES)))
+            .contains("mentions of tables")
+    );
+    parsed(&chain("1 FROM t", ", t", MAX_TABLES - 1));
+}

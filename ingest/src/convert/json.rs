@@ -48,15 +48,15 @@ impl JsonText {
     pub(crate) fn entity_refs(&mut self, refs: &[EntityRef]) -> &str {
         self.0.clear();
         let out = &mut self.0;
-        write_list(out, b"[]", refs, |out, entity| {
+        write_list(out, *b"[]", refs, |out, entity| {
             out.extend_from_slice(b"{\"schema_url\":");
             write_string(out, &entity.schema_url);
             out.extend_from_slice(b",\"type\":");
             write_string(out, &entity.r#type);
             out.extend_from_slice(b",\"id_keys\":");
-            write_list(out, b"[]", &entity.id_keys, |out, key| write_string(out, key));
+            write_list(out, *b"[]", &entity.id_keys, |out, key| write_string(out, key));
             out.extend_from_slice(b",\"description_keys\":");
-            write_list(out, b"[]", &entity.description_keys, |out, key| write_string(out, key));
+            write_list(out, *b"[]", &entity.description_keys, |out, key| write_string(out, key));
             out.push(b'}');
         });
         self.text()
@@ -107,7 +107,7 @@ fn write_value(out: &mut Vec<u8>, value: Option<&Value>) {
             out.extend_from_slice(b"\"}");
         }
         Some(Value::ArrayValue(array)) => {
-            write_list(out, b"[]", &array.values, |out, item| write_value(out, item.value.as_ref()));
+            write_list(out, *b"[]", &array.values, |out, item| write_value(out, item.value.as_ref()));
         }
         Some(Value::KvlistValue(map)) if reads_as_marker(&map.values) => {
             out.extend_from_slice(b"{\"$map\":");
@@ -125,17 +125,17 @@ fn write_object(out: &mut Vec<u8>, entries: &[KeyValue]) {
         write_value(out, entry.value.as_ref().and_then(|value| value.value.as_ref()));
     }
     if entries.is_sorted_by(|a, b| a.key <= b.key) {
-        write_list(out, b"{}", entries, write_entry);
+        write_list(out, *b"{}", entries, write_entry);
     } else {
         let mut sorted: Vec<&KeyValue> = entries.iter().collect();
         sorted.sort_by(|a, b| a.key.cmp(&b.key));
-        write_list(out, b"{}", sorted, write_entry);
+        write_list(out, *b"{}", sorted, write_entry);
     }
 }
 
 fn write_list<T>(
     out: &mut Vec<u8>,
-    brackets: &[u8; 2],
+    brackets: [u8; 2],
     items: impl IntoIterator<Item = T>,
     write_item: impl Fn(&mut Vec<u8>, T),
 ) {
