@@ -64,7 +64,8 @@ impl KeyStore {
         // jsonwebtoken panics at its first use if it cannot tell its provider from the crate features; an error
         // only says that one is installed already.
         let _ = CryptoProvider::install_default(&aws_lc::DEFAULT_PROVIDER);
-        let connection = open_database(path, migrations::migrations::runner()).map_err(|source| Error::Open { source })?;
+        let connection =
+            open_database(path, migrations::migrations::runner()).map_err(|source| Error::Open { source })?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)) })
     }
 

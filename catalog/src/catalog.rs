@@ -67,10 +67,10 @@ impl Catalog {
         Ok(self.lock().query_row("SELECT uuid FROM store", [], |row| row.get(0))?)
     }
 
-    /// The last WAL entry whose rows are all in live data files.
+    /// The last WAL entry that the log is no longer needed for: its rows and those of all earlier ones are in live data
+    /// files, or their loss is on record.
     pub fn flushed_seq(&self) -> Result<SequenceNumber> {
-        let seq = self.lock().query_row("SELECT flushed_seq FROM store", [], |row| row.get::<_, i64>(0))?;
-        Ok(SequenceNumber(seq as u64))
+        read_flushed_seq(&self.lock())
     }
 
     /// The number of a tenant, given out on first use and never changed.
@@ -121,22 +121,31 @@ impl Catalog {
     ///
     /// Durable: this COMMIT is the one point at which a flush happens. Before it the rows belong to the WAL, after
     /// it to the files; there is no state in between.
+    ///
+    /// # Errors
+    /// `AlreadyFlushed` — the rows of these entries are in files already; nothing was changed.
     pub fn commit_flush(&self, files: &[DataFile], flushed_seq: SequenceNumber) -> Result<()> {
         let mut connection = self.lock();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let before = read_flushed_seq(&transaction)?;
+        let first_seq = files.iter().map(|file| file.first_seq).min().unwrap_or(flushed_seq);
+        if flushed_seq < before || (!files.is_empty() && first_seq <= before) {
+            return Err(Error::AlreadyFlushed { first_seq, flushed_seq: before });
+        }
         for file in files {
             insert_file(&transaction, file)?;
         }
-        transaction
-            .execute("UPDATE store SET flushed_seq = ?1 WHERE flushed_seq <= ?1", [flushed_seq.0 as i64])?;
+        transaction.execute("UPDATE store SET flushed_seq = ?1", [flushed_seq.0 as i64])?;
         transaction.commit()?;
         Ok(())
     }
 
-    /// Puts a loss on record.
+    /// Puts a loss on record, once: a start that was interrupted finds the same loss again.
     pub fn record_data_loss(&self, loss: &DataLoss) -> Result<()> {
         self.lock().execute(
-            "INSERT INTO data_loss (first_seq, last_seq, source, detail) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO data_loss (first_seq, last_seq, source, detail) SELECT ?1, ?2, ?3, ?4
+             WHERE NOT EXISTS (SELECT 1 FROM data_loss
+                               WHERE (first_seq, last_seq, source, detail) = (?1, ?2, ?3, ?4))",
             params![loss.first_seq.0 as i64, loss.last_seq.0 as i64, loss.source, loss.detail],
         )?;
         Ok(())
@@ -162,6 +171,11 @@ impl Catalog {
         // A panic while the lock was held rolled its transaction back; the connection itself stays sound.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn read_flushed_seq(connection: &Connection) -> Result<SequenceNumber> {
+    let seq = connection.query_row("SELECT flushed_seq FROM store", [], |row| row.get::<_, i64>(0))?;
+    Ok(SequenceNumber(seq as u64))
 }
 
 fn find_tenant(connection: &Connection, tenant: &TenantId) -> Result<Option<TenantNumber>> {

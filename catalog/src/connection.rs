@@ -19,7 +19,8 @@ use crate::{Error, Result};
 /// Several processes may open the same new database at once: one migrates it, the others wait.
 ///
 /// # Errors
-/// `NewerSchema` — a newer version wrote it; `Open`, `Migrate`, `Lock` — it is not a database, or not ours.
+/// `NewerSchema` — a newer version wrote it; `Open`, `Migrate`, `Lock` — it is not a database, or not ours;
+/// `NotDurable` — the file system does not support what a durable COMMIT needs.
 pub fn open_database(path: &Path, migrations: Runner) -> Result<Connection> {
     let open_error = |source| Error::Open { path: path.to_owned(), source };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -30,6 +31,7 @@ pub fn open_database(path: &Path, migrations: Runner) -> Result<Connection> {
     create_private(path);
     let mut connection = Connection::open_with_flags(path, flags).map_err(open_error)?;
     configure(&connection).map_err(open_error)?;
+    check_durable(&connection, path)?;
     refuse_newer(&connection, path, &migrations)?;
     // Grouped: a migration and the row that says it ran are one transaction, so a crash leaves both or neither.
     migrations
@@ -43,15 +45,18 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(10))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    // Read back: a setting that did not take effect would lose data much later.
+    connection.pragma_update(None, "foreign_keys", true)
+}
+
+/// Reads the settings back: one that did not take effect would lose data much later.
+fn check_durable(connection: &Connection, path: &Path) -> Result<()> {
     let journal_mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
     let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
-    assert!(
-        journal_mode == "wal" && synchronous == 2,
-        "SQLite refused durable settings: journal_mode={journal_mode}, synchronous={synchronous}"
-    );
-    Ok(())
+    if journal_mode == "wal" && synchronous == 2 {
+        Ok(())
+    } else {
+        Err(Error::NotDurable { path: path.to_owned(), journal_mode, synchronous })
+    }
 }
 
 /// Creates the file with mode 0600 before SQLite would create it with the process's umask.

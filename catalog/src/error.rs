@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::SequenceNumber;
+
 /// The result of a catalog operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -39,6 +41,17 @@ pub enum Error {
         #[source]
         source: refinery::Error,
     },
+
+    #[error(
+        "SQLite refused the settings that make {path} durable (journal_mode={journal_mode}, synchronous={synchronous}); \
+         keep it on a local file system"
+    )]
+    NotDurable { path: PathBuf, journal_mode: String, synchronous: i64 },
+
+    #[error(
+        "log entries from {first_seq} on are to be flushed, but all up to {flushed_seq} are in data files already"
+    )]
+    AlreadyFlushed { first_seq: SequenceNumber, flushed_seq: SequenceNumber },
 
     #[error("catalog database error")]
     Database(#[from] rusqlite::Error),

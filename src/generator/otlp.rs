@@ -21,7 +21,7 @@ pub(crate) fn traces_request(topology: &Topology, spans: Vec<Of<Span>>) -> Expor
     let resource_spans = by_instance(spans)
         .map(|(instance, spans)| ResourceSpans {
             resource: Some(topology.instances()[instance].resource()),
-            scope_spans: vec![ScopeSpans { scope: scope("shop.tracing"), spans, schema_url: String::new() }],
+            scope_spans: vec![ScopeSpans { scope: Some(scope("shop.tracing")), spans, schema_url: String::new() }],
             schema_url: SCHEMA_URL.to_owned(),
         })
         .collect();
@@ -33,7 +33,7 @@ pub(crate) fn logs_request(topology: &Topology, records: Vec<Of<LogRecord>>) -> 
         .map(|(instance, log_records)| ResourceLogs {
             resource: Some(topology.instances()[instance].resource()),
             scope_logs: vec![ScopeLogs {
-                scope: scope("shop.logging"),
+                scope: Some(scope("shop.logging")),
                 log_records,
                 schema_url: String::new(),
             }],
@@ -48,7 +48,7 @@ pub(super) fn metrics_request(topology: &Topology, metrics: Vec<Of<Metric>>) -> 
         .map(|(instance, metrics)| ResourceMetrics {
             resource: Some(topology.instances()[instance].resource()),
             scope_metrics: vec![ScopeMetrics {
-                scope: scope("shop.metrics"),
+                scope: Some(scope("shop.metrics")),
                 metrics,
                 schema_url: String::new(),
             }],
@@ -67,13 +67,13 @@ fn by_instance<T>(records: Vec<Of<T>>) -> impl Iterator<Item = (usize, Vec<T>)> 
     groups.into_iter()
 }
 
-fn scope(name: &str) -> Option<InstrumentationScope> {
-    Some(InstrumentationScope {
+fn scope(name: &str) -> InstrumentationScope {
+    InstrumentationScope {
         name: name.to_owned(),
         version: "0.1.0".to_owned(),
         attributes: Vec::new(),
         dropped_attributes_count: 0,
-    })
+    }
 }
 
 pub(super) fn attribute(key: &str, value: Value) -> KeyValue {

@@ -247,7 +247,7 @@ impl Shop {
                 text("url.full", &format!("http://{server}:8080{}", route.path)),
                 whole("http.response.status_code", served.status),
             ]),
-            status: status_of(served.status),
+            status: Some(status_of(served.status)),
             ..span_of(from)
         };
         activity.spans.push((instance, span));
@@ -327,7 +327,7 @@ impl Shop {
             attributes: self.fit(attributes),
             events,
             links,
-            status: status_of(served.status),
+            status: Some(status_of(served.status)),
             ..span_of(caller)
         }
     }
@@ -404,11 +404,11 @@ fn span_of(caller: Caller) -> Span {
     }
 }
 
-fn status_of(status: i64) -> Option<Status> {
+fn status_of(status: i64) -> Status {
     if status < 500 {
-        return Some(Status { message: String::new(), code: StatusCode::Unset.into() });
+        return Status { message: String::new(), code: StatusCode::Unset.into() };
     }
-    Some(Status { message: failure(status).0.to_owned(), code: StatusCode::Error.into() })
+    Status { message: failure(status).0.to_owned(), code: StatusCode::Error.into() }
 }
 
 /// Message and exception type of a failed request.

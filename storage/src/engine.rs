@@ -14,7 +14,7 @@ use crate::entry::{Entry, EntryDecoder};
 use crate::flush::{FlushQueue, FlushRequest, FlushThread, Flusher};
 use crate::layout::{Layout, create_dir_durably};
 use crate::replay::{reconcile_files, replay};
-use crate::wal::{Append, Command, Frame, MAX_PAYLOAD_BYTES, WalWriter, WriterHandle};
+use crate::wal::{Append, Command, Frame, MAX_PAYLOAD_BYTES, WalWriter, WriterHandle, payload_bytes};
 use crate::{Config, Error, Result};
 
 /// Flush requests that may wait.
@@ -35,10 +35,44 @@ struct Inner {
     queue_bytes: Arc<Semaphore>,
     queue_limit: usize,
     max_buffer_bytes: usize,
-    /// Taken once, by [`Storage::close`].
-    threads: Mutex<Vec<JoinHandle<()>>>,
-    /// The data directory is this process's until [`Storage::close`] is done, or the last clone is gone.
-    lock: Mutex<Option<File>>,
+    /// Taken once: by [`Storage::close`], or when the last clone goes.
+    running: Mutex<Option<Running>>,
+}
+
+/// The threads, and what makes the data directory theirs alone: it is given up once they have ended.
+struct Running {
+    threads: [JoinHandle<()>; 2],
+    _lock: File,
+}
+
+impl Running {
+    fn join(self) -> Result<()> {
+        for thread in self.threads {
+            let name = if thread.thread().name() == Some("alula-wal") { "alula-wal" } else { "alula-flush" };
+            thread.join().map_err(|_| Error::ThreadEnded(name))?;
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn take_running(&self) -> Option<Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Inner {
+    /// Ends the threads of an engine that was not closed, without a flush: its rows are in the log.
+    ///
+    /// Waits for a flush that is under way, which would otherwise go on in a directory that another engine may have taken.
+    fn drop(&mut self) {
+        if let Some(running) = self.take_running() {
+            // A thread that is gone already need not be told.
+            let _ = self.flush.send(FlushRequest::Stop);
+            let _ = self.writer.send(Command::Close);
+            let _ = running.join();
+        }
+    }
 }
 
 impl fmt::Debug for Storage {
@@ -79,7 +113,7 @@ impl Storage {
             WalWriter::new(layout, Arc::clone(&buffer), store_uuid, config.wal_segment_bytes, last_seq);
         let (flush, flush_requests) = std::sync::mpsc::sync_channel(FLUSH_QUEUE);
         let flush_thread = FlushThread::new(flusher, writer.clone(), &config, flush_requests);
-        let threads = vec![
+        let threads = [
             spawn("alula-wal", move || wal_writer.run())?,
             spawn("alula-flush", move || flush_thread.run())?,
         ];
@@ -91,8 +125,7 @@ impl Storage {
             queue_bytes: Arc::new(Semaphore::new(config.wal_queue_bytes)),
             queue_limit: config.wal_queue_bytes,
             max_buffer_bytes: config.max_buffer_bytes,
-            threads: Mutex::new(threads),
-            lock: Mutex::new(Some(lock)),
+            running: Mutex::new(Some(Running { threads, _lock: lock })),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -109,9 +142,10 @@ impl Storage {
     /// `TooLarge`, `WrongSchema` — it can never be stored.
     pub async fn append(&self, entry: Entry) -> Result<SequenceNumber> {
         let inner = &self.inner;
-        if entry.payload.len() > MAX_PAYLOAD_BYTES || entry.payload.len() > inner.queue_limit {
-            let limit_bytes = MAX_PAYLOAD_BYTES.min(inner.queue_limit);
-            return Err(Error::TooLarge { bytes: entry.payload.len(), limit_bytes });
+        let bytes = payload_bytes(&entry.rejected, &entry.payload);
+        let limit_bytes = MAX_PAYLOAD_BYTES.min(inner.queue_limit);
+        if bytes > limit_bytes {
+            return Err(Error::TooLarge { bytes, limit_bytes });
         }
         if inner.buffer.total_bytes() >= inner.max_buffer_bytes {
             return Err(Error::Overloaded {
@@ -125,7 +159,7 @@ impl Storage {
             limit: inner.queue_limit,
             unit: "bytes",
         };
-        let permits = u32::try_from(entry.payload.len().max(1)).unwrap_or(u32::MAX);
+        let permits = u32::try_from(bytes.max(1)).unwrap_or(u32::MAX);
         let queued = match Arc::clone(&inner.queue_bytes).try_acquire_many_owned(permits) {
             Ok(queued) => queued,
             Err(TryAcquireError::NoPermits) => return Err(overloaded),
@@ -161,25 +195,25 @@ impl Storage {
     }
 
     /// Flushes, ends the threads and gives the data directory up. Later appends fail with `Closed`; snapshots stay readable.
+    ///
+    /// If the flush fails, the rest is done all the same: the rows are in the log, and the next start flushes them.
+    ///
+    /// # Errors
+    /// `Closed` — it was closed before. Anything else — the flush failed.
     pub async fn close(&self) -> Result<()> {
         self.inner.queue_bytes.close();
-        let (closed, writer_closed) = oneshot::channel();
         let flushed = self.request_flush(FlushRequest::Close).await;
         let writer = self.inner.writer.clone();
-        let threads = std::mem::take(&mut *self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let running = self.inner.take_running();
         blocking(move || {
-            writer.send(Command::Close(closed))?;
-            // An end without an answer is as good: the thread is gone either way.
-            let _ = writer_closed.blocking_recv();
-            for thread in threads {
-                let name =
-                    if thread.thread().name() == Some("alula-wal") { "alula-wal" } else { "alula-flush" };
-                thread.join().map_err(|_| Error::ThreadEnded(name))?;
+            if let Some(running) = running {
+                // If the writer is gone already, there is nobody to tell.
+                let _ = writer.send(Command::Close);
+                running.join()?;
             }
             Ok(())
         })
         .await?;
-        drop(self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
         flushed
     }
 

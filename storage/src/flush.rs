@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A crash before the COMMIT leaves the rows in the log and the files as orphans; a crash after it leaves old segments, whose
-//! entries the next start skips. If a step fails, the frozen rows stay visible and the next attempt writes them again.
+//! entries the next start skips. If a step fails, the frozen rows stay visible and the next attempt goes on from that step.
 
 use std::fs;
 use std::path::PathBuf;
@@ -32,6 +32,8 @@ const RETRY: Duration = Duration::from_secs(5);
 pub(crate) enum FlushRequest {
     Flush(oneshot::Sender<Result<()>>),
     Close(oneshot::Sender<Result<()>>),
+    /// End without a flush: what is in the buffer is in the log.
+    Stop,
 }
 
 pub(crate) type FlushQueue = SyncSender<FlushRequest>;
@@ -49,24 +51,34 @@ impl Flusher {
     /// Writes all frozen rows to files and makes them part of the store.
     ///
     /// Durable: when this returns, the rows no longer need the log.
-    pub(crate) fn commit_frozen(&self, cut: &Cut) -> Result<()> {
-        let files = self.write_files()?;
-        if let Err(error) = self.catalog.commit_flush(&files, cut.last_seq) {
-            for file in &files {
-                let _ = fs::remove_file(self.layout.data_file(file));
-            }
-            return Err(error.into());
+    pub(crate) fn commit_frozen(&self, flush: &mut PendingFlush) -> Result<()> {
+        if flush.files.is_empty() {
+            flush.files = self.write_files()?;
         }
+        // A COMMIT that failed may still be on disk, so the files stay and the next attempt commits these same ones.
+        self.catalog.commit_flush(&flush.files, flush.cut.last_seq)?;
+        let files = std::mem::take(&mut flush.files);
         let (num_files, num_rows) = (files.len(), files.iter().map(|file| file.num_rows).sum::<u64>());
         self.buffer.commit_frozen(files);
-        remove_segments(&self.layout, &cut.segments);
-        tracing::debug!(num_files, num_rows, last_seq = cut.last_seq.0, "flushed the buffer");
+        remove_segments(&self.layout, &flush.cut.segments);
+        tracing::debug!(num_files, num_rows, last_seq = flush.cut.last_seq.0, "flushed the buffer");
         Ok(())
     }
 
+    /// All frozen rows as files, or none: what was written before a failure is removed.
     fn write_files(&self) -> Result<Vec<DataFile>> {
-        let snapshot = self.buffer.snapshot();
         let mut files = Vec::new();
+        let written = self.write_files_into(&mut files);
+        if written.is_err() {
+            for file in &files {
+                let _ = fs::remove_file(self.layout.data_file(file));
+            }
+        }
+        written.map(|()| files)
+    }
+
+    fn write_files_into(&self, files: &mut Vec<DataFile>) -> Result<()> {
+        let snapshot = self.buffer.snapshot();
         for (key, table) in snapshot.frozen_tables() {
             let tenant_id = snapshot.tenant_id(key.tenant).ok_or(Error::WrongSchema)?;
             let identity = FileIdentity {
@@ -76,18 +88,24 @@ impl Flusher {
                 signal: key.signal,
             };
             for partition in partition_rows(key.signal, &table.frozen)? {
-                match write_data_file(&self.layout, &identity, &partition) {
-                    Ok(file) => files.push(file),
-                    Err(error) => {
-                        for file in &files {
-                            let _ = fs::remove_file(self.layout.data_file(file));
-                        }
-                        return Err(error);
-                    }
-                }
+                files.push(write_data_file(&self.layout, &identity, &partition)?);
             }
         }
-        Ok(files)
+        Ok(())
+    }
+}
+
+/// A frozen buffer on its way into files.
+#[derive(Debug)]
+pub(crate) struct PendingFlush {
+    cut: Cut,
+    /// Written and synced, but not part of the store yet.
+    files: Vec<DataFile>,
+}
+
+impl PendingFlush {
+    pub(crate) fn new(cut: Cut) -> Self {
+        Self { cut, files: Vec::new() }
     }
 }
 
@@ -114,7 +132,7 @@ pub(crate) struct FlushThread {
     flush_interval: Duration,
     requests: Receiver<FlushRequest>,
     /// Set aside by a freeze whose flush has not succeeded yet.
-    pending: Option<Cut>,
+    pending: Option<PendingFlush>,
 }
 
 impl FlushThread {
@@ -134,7 +152,7 @@ impl FlushThread {
         }
     }
 
-    /// Works until [`FlushRequest::Close`], or until the engine is gone.
+    /// Works until [`FlushRequest::Close`] or [`FlushRequest::Stop`].
     pub(crate) fn run(mut self) {
         let mut oldest: Option<Instant> = None;
         let mut retry_at: Option<Instant> = None;
@@ -148,7 +166,7 @@ impl FlushThread {
                     let _ = reply.send(self.flush());
                     return;
                 }
-                Err(RecvTimeoutError::Disconnected) => return,
+                Ok(FlushRequest::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
                     let now = Instant::now();
                     let hot_bytes = self.flusher.buffer.hot_bytes();
@@ -172,8 +190,8 @@ impl FlushThread {
 
     /// Flushes what an earlier attempt left, then everything that is in the buffer now.
     fn flush(&mut self) -> Result<()> {
-        if let Some(cut) = &self.pending {
-            self.flusher.commit_frozen(cut)?;
+        if let Some(pending) = &mut self.pending {
+            self.flusher.commit_frozen(pending)?;
             self.pending = None;
         }
         if self.flusher.buffer.hot_bytes() == 0 {
@@ -182,7 +200,7 @@ impl FlushThread {
         let (sender, receiver) = oneshot::channel();
         self.writer.send(Command::Freeze(sender))?;
         let cut = receiver.blocking_recv().map_err(|_| Error::ThreadEnded("alula-wal"))?;
-        self.flusher.commit_frozen(self.pending.insert(cut))?;
+        self.flusher.commit_frozen(self.pending.insert(PendingFlush::new(cut)))?;
         self.pending = None;
         Ok(())
     }

@@ -104,7 +104,10 @@ pub(crate) fn create_dir_durably(dir: &Path) -> Result<()> {
     let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     create_dir_durably(parent)?;
     match fs::create_dir(dir) {
-        Ok(()) => sync_dir(parent),
+        Ok(()) => sync_dir(parent).inspect_err(|_| {
+            // The next call must not find it and take it for durable.
+            let _ = fs::remove_dir(dir);
+        }),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(source) => Err(Error::Io { path: dir.to_owned(), doing: "cannot create the directory", source }),
     }

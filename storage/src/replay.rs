@@ -11,7 +11,7 @@ use alula_catalog::{DataFile, DataLoss, SequenceNumber, TenantId, TenantNumber};
 
 use crate::buffer::{Chunk, TableKey};
 use crate::entry::{EntryDecoder, LoggedEntry};
-use crate::flush::{Flusher, remove_segments};
+use crate::flush::{Flusher, PendingFlush, remove_segments};
 use crate::layout::{create_dir_durably, sync_dir};
 use crate::parquet::is_data_file_name;
 use crate::wal::{Cut, Frame, RecoveredLog, recover};
@@ -47,18 +47,20 @@ pub(crate) fn replay(
             }
         }
     }
+    // Also past lost entries at the end of the log: their numbers are never given out again.
+    let last_seq = last_seq.max(log.last_seq);
     flush(flusher, last_seq)?;
     if replayed > 0 {
         tracing::info!(entries = replayed, last_seq = last_seq.0, "replayed the log");
     }
     let segments: Vec<_> = log.segments.iter().map(|segment| segment.path.clone()).collect();
     remove_segments(&flusher.layout, &segments);
-    Ok(log.last_seq.max(last_seq))
+    Ok(last_seq)
 }
 
 fn flush(flusher: &Flusher, last_seq: SequenceNumber) -> Result<()> {
     flusher.buffer.freeze();
-    flusher.commit_frozen(&Cut { last_seq, segments: Vec::new() })
+    flusher.commit_frozen(&mut PendingFlush::new(Cut { last_seq, segments: Vec::new() }))
 }
 
 fn decode(
@@ -108,7 +110,7 @@ fn handle_losses(flusher: &Flusher, config: &Config, log: &RecoveredLog) -> Resu
             first_seq: loss.first,
             last_seq: loss.last,
             source: format!("wal/{name}"),
-            detail: format!("damaged at byte {}", loss.offset),
+            detail: format!("missing at byte {}", loss.offset),
         })?;
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Rows and a decoder for the tests of this crate: an entry's payload is the text form of its log records.
 
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use alula_catalog::schema::{
 };
 use alula_catalog::{Catalog, Signal, TenantId};
 use arrow::array::{
-    ArrayRef, DictionaryArray, Int32Array, RecordBatch, StringArray, TimestampNanosecondArray, new_null_array,
+    ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, StringArray, TimestampNanosecondArray,
+    new_null_array,
 };
 use arrow::datatypes::{DataType, Int32Type};
 use bytes::Bytes;
@@ -49,7 +51,7 @@ fn rows(tenant: &TenantId, label: &str, first_s: i64, count: usize) -> RecordBat
                 Arc::new(TimestampNanosecondArray::from_iter_values(times()).with_timezone("UTC"))
             }
             BODY => Arc::new((0..count).map(|i| Some(format!("{label}-{i}"))).collect::<StringArray>()),
-            SERVICE_NAME => repeated(if count % 2 == 0 { "even" } else { "odd" }),
+            SERVICE_NAME => repeated(if count.is_multiple_of(2) { "even" } else { "odd" }),
             TENANT_ID => repeated(tenant.as_str()),
             ATTRIBUTES => repeated("{}"),
             SEVERITY_NUMBER => Arc::new(Int32Array::from(vec![9; count])),
@@ -81,7 +83,7 @@ pub(crate) fn config(dir: &Path) -> Config {
     Config {
         data_dir: dir.to_owned(),
         flush_bytes: 64 << 20,
-        flush_interval: Duration::from_secs(3600),
+        flush_interval: Duration::from_hours(1),
         max_buffer_bytes: 256 << 20,
         wal_segment_bytes: 64 << 20,
         wal_queue_bytes: 8 << 20,
@@ -112,6 +114,22 @@ pub(crate) async fn query(
     let physical = context.state().create_physical_plan(&plan).await?;
     guard_physical(&physical, &tenant)?;
     collect(physical, context.task_ctx()).await
+}
+
+/// Bodies of a tenant's log records and how often each is there.
+pub(crate) async fn bodies(storage: &Storage, tenant: &str) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for batch in query(storage, tenant, "SELECT body FROM logs").await.unwrap() {
+        for body in batch.column(0).as_string::<i32>().iter().flatten() {
+            *counts.entry(body.to_owned()).or_default() += 1;
+        }
+    }
+    counts
+}
+
+/// [`bodies`] of entries with these labels and counts, each there once.
+pub(crate) fn expected(labels: &[(&str, usize)]) -> BTreeMap<String, usize> {
+    labels.iter().flat_map(|(label, count)| (0..*count).map(move |i| (format!("{label}-{i}"), 1))).collect()
 }
 
 /// Copies a data directory as a crash would leave it: what is on disk now, without the lock.

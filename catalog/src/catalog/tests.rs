@@ -1,6 +1,6 @@
 use super::*;
 
-fn file(id: u128, tenant: TenantNumber, last_seq: u64) -> DataFile {
+fn file(id: u128, tenant: TenantNumber, first_seq: u64, last_seq: u64) -> DataFile {
     DataFile {
         id: FileId(id),
         tenant,
@@ -10,7 +10,7 @@ fn file(id: u128, tenant: TenantNumber, last_seq: u64) -> DataFile {
         size_bytes: 2_048,
         checksum: [7; 16],
         timestamps: TimeRange { min_ns: i64::MIN, max_ns: i64::MAX },
-        first_seq: SequenceNumber(1),
+        first_seq: SequenceNumber(first_seq),
         last_seq: SequenceNumber(last_seq),
         schema_version: 1,
     }
@@ -36,10 +36,10 @@ fn files_and_flushed_sequence_move_together_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let catalog = Catalog::open(&dir.path().join("catalog.db")).unwrap();
     let tenant = catalog.register_tenant(&"a".parse().unwrap()).unwrap();
-    let (one, two) = (file(1, tenant, 5), file(2, tenant, 9));
+    let (one, two) = (file(1, tenant, 1, 5), file(2, tenant, 6, 9));
     catalog.commit_flush(std::slice::from_ref(&one), SequenceNumber(5)).unwrap();
-    // The second commit repeats file 1: it must change nothing at all, not even add file 2.
-    assert!(catalog.commit_flush(&[two.clone(), one.clone()], SequenceNumber(9)).is_err());
+    // The second commit repeats a file: it must change nothing at all, not even add the first of the two.
+    assert!(catalog.commit_flush(&[two.clone(), two.clone()], SequenceNumber(9)).is_err());
     assert_eq!(catalog.flushed_seq().unwrap(), SequenceNumber(5));
     assert_eq!(catalog.live_files().unwrap(), vec![one.clone()]);
     catalog.commit_flush(std::slice::from_ref(&two), SequenceNumber(9)).unwrap();
@@ -72,4 +72,38 @@ fn a_file_that_is_no_database_is_refused_and_left_alone() {
     std::fs::write(&path, &garbage).unwrap();
     assert!(matches!(Catalog::open(&path), Err(Error::Open { .. })));
     assert_eq!(std::fs::read(&path).unwrap(), garbage);
+}
+
+#[test]
+fn entries_that_are_in_files_cannot_be_flushed_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(&dir.path().join("catalog.db")).unwrap();
+    let tenant = catalog.register_tenant(&"a".parse().unwrap()).unwrap();
+    let one = file(1, tenant, 1, 5);
+    catalog.commit_flush(std::slice::from_ref(&one), SequenceNumber(5)).unwrap();
+    for (first_seq, last_seq) in [(1, 5), (5, 9), (2, 4)] {
+        let again = file(2, tenant, first_seq, last_seq);
+        let error = catalog.commit_flush(&[again], SequenceNumber(last_seq)).unwrap_err();
+        assert!(matches!(error, Error::AlreadyFlushed { flushed_seq: SequenceNumber(5), .. }), "{error}");
+    }
+    assert!(catalog.commit_flush(&[], SequenceNumber(4)).is_err(), "the flushed sequence number went back");
+    catalog.commit_flush(&[], SequenceNumber(5)).unwrap();
+    assert_eq!(catalog.live_files().unwrap(), vec![one]);
+    assert_eq!(catalog.flushed_seq().unwrap(), SequenceNumber(5));
+}
+
+#[test]
+fn a_loss_that_is_found_again_is_recorded_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(&dir.path().join("catalog.db")).unwrap();
+    let loss = |first, last| DataLoss {
+        first_seq: SequenceNumber(first),
+        last_seq: SequenceNumber(last),
+        source: "wal/x.wal".to_owned(),
+        detail: "damaged at byte 96".to_owned(),
+    };
+    for found in [loss(1, 2), loss(1, 2), loss(1, 3)] {
+        catalog.record_data_loss(&found).unwrap();
+    }
+    assert_eq!(catalog.data_losses().unwrap(), vec![loss(1, 2), loss(1, 3)]);
 }

@@ -68,6 +68,6 @@ async fn a_row_above_the_bound_is_sent_alone() {
 #[tokio::test]
 async fn an_empty_batch_and_a_batch_without_columns_are_one_message_each() {
     let empty = batch(vec![("n", Arc::new(Int64Array::from(Vec::<i64>::new())))]);
-    let (sizes, decoded) = round_trip(&[empty.clone()]).await;
+    let (sizes, decoded) = round_trip(std::slice::from_ref(&empty)).await;
     assert_eq!((sizes.len(), decoded), (2, vec![empty]));
 }

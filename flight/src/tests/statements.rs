@@ -1,6 +1,6 @@
 //! Statements: what they answer and how they are refused.
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type};
 use futures::StreamExt;
 use tonic::Code;
@@ -146,7 +146,7 @@ async fn streams_keep_their_promise_for_many_shapes_of_statement() {
         "SELECT * FROM LOGS WHERE Service_Name IS NOT NULL",
         "SELECT * FROM alula.public.logs",
     ] {
-        assert!(server.rows(sql).await.iter().map(|b| b.num_rows()).sum::<usize>() > 0, "{sql}");
+        assert!(server.rows(sql).await.iter().map(RecordBatch::num_rows).sum::<usize>() > 0, "{sql}");
     }
 }
 

@@ -35,7 +35,12 @@ fn each_error_has_the_code_of_what_the_sender_should_do() {
     check(&Error::Auth(alula_auth::Error::NoCredential), Code::Unauthenticated, "authorization", false);
     for (storage, code, message, is_retried) in [
         (Storage::TooLarge { bytes: 9, limit_bytes: 7 }, Code::ResourceExhausted, "9 bytes", false),
-        (Storage::Overloaded { what: "the buffer", limit: 7, unit: "bytes" }, Code::Unavailable, "the buffer", true),
+        (
+            Storage::Overloaded { what: "the buffer", limit: 7, unit: "bytes" },
+            Code::Unavailable,
+            "the buffer",
+            true,
+        ),
         (Storage::ReadOnly { reason: "fsync".to_owned() }, Code::Unavailable, "fsync", true),
         (Storage::Closed, Code::Unavailable, "closed", true),
         (Storage::WalWrite(std::io::Error::other("no space")), Code::Unavailable, "no space", true),

@@ -83,26 +83,35 @@ impl Buffer {
     ///
     /// Only the log's writer calls this, between groups, so the hot chunks stay as they are meanwhile.
     pub(crate) fn merge_small_chunks(&self, tables: &HashSet<TableKey>) {
-        let snapshot = self.snapshot();
         for key in tables {
-            let Some(table) = snapshot.table_by_key(*key) else { continue };
-            let Some(merge) = chunk::plan_merge(&table.hot) else { continue };
-            match Chunk::concat(&table.hot[merge.clone()]) {
-                Ok(merged) => {
-                    let before: usize = table.hot[merge.clone()].iter().map(|chunk| chunk.bytes).sum();
-                    let after = merged.bytes;
-                    self.change(|next| {
-                        next.update_table(*key, |table| {
-                            table.hot.splice(merge, [Arc::new(merged)]);
-                        });
-                    });
-                    self.hot_bytes.fetch_add(after, Ordering::Relaxed);
-                    self.hot_bytes.fetch_sub(before, Ordering::Relaxed);
-                }
-                // The rows stay where they are; only the scan is slower.
-                Err(error) => tracing::warn!(%error, "cannot merge buffered chunks"),
-            }
+            // The merged chunk may complete a run of its own size.
+            while self.merge_last_run(*key) {}
         }
+    }
+
+    /// Joins the run at the end of a table's hot chunks. False if there is none to join.
+    fn merge_last_run(&self, key: TableKey) -> bool {
+        let snapshot = self.snapshot();
+        let Some(table) = snapshot.table_by_key(key) else { return false };
+        let Some(run) = chunk::plan_merge(&table.hot) else { return false };
+        let chunks = &table.hot[run.clone()];
+        let merged = match Chunk::concat(chunks) {
+            Ok(merged) => merged,
+            Err(error) => {
+                // The rows stay where they are; only the scan is slower.
+                tracing::warn!(%error, "cannot merge buffered chunks");
+                return false;
+            }
+        };
+        let (before, after) = (chunks.iter().map(|chunk| chunk.bytes).sum(), merged.bytes);
+        self.change(|next| {
+            next.update_table(key, |table| {
+                table.hot.splice(run, [Arc::new(merged)]);
+            });
+        });
+        self.hot_bytes.fetch_add(after, Ordering::Relaxed);
+        self.hot_bytes.fetch_sub(before, Ordering::Relaxed);
+        true
     }
 
     /// Sets the hot chunks of all tables aside for a flush; later rows go to fresh ones.

@@ -1,28 +1,11 @@
-use std::collections::BTreeMap;
-
 use alula_catalog::Signal;
 use tempfile::tempdir;
 
 use super::*;
 use crate::ErrorKind;
-use crate::testing::{config, crash_image, entry, open, query};
+use crate::testing::{bodies, config, crash_image, entry, expected, open};
 
 const NOON_S: i64 = 1_795_262_400;
-
-/// Bodies of a tenant's log records and how often each is there.
-async fn bodies(storage: &Storage, tenant: &str) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for batch in query(storage, tenant, "SELECT body FROM logs").await.unwrap() {
-        for body in arrow::array::AsArray::as_string::<i32>(batch.column(0)).iter().flatten() {
-            *counts.entry(body.to_owned()).or_default() += 1;
-        }
-    }
-    counts
-}
-
-fn expected(labels: &[(&str, usize)]) -> BTreeMap<String, usize> {
-    labels.iter().flat_map(|(label, count)| (0..*count).map(move |i| (format!("{label}-{i}"), 1))).collect()
-}
 
 #[tokio::test]
 async fn rows_are_visible_when_append_returns_and_stay_the_same_through_flush_and_restart() {
@@ -147,8 +130,8 @@ async fn a_dropped_append_is_still_committed() {
     {
         let append = storage.append(entry("a", "dropped", NOON_S, 1));
         let mut append = std::pin::pin!(append);
-        // One poll hands the entry over; then the client is gone.
-        assert!(futures::poll!(append.as_mut()).is_pending());
+        // One poll hands the entry over; then the client is gone. The writer may have answered already.
+        let _ = futures::poll!(append.as_mut());
     }
     // Whatever comes later is numbered later, so the dropped one is visible once this is.
     storage.append(entry("a", "after", NOON_S, 1)).await.unwrap();
@@ -195,7 +178,7 @@ async fn many_small_appends_become_few_chunks() {
         storage.append(entry("a", &format!("n{i}"), NOON_S, 3)).await.unwrap();
     }
     let chunks = storage.snapshot().table(&"a".parse().unwrap(), Signal::Logs).hot.len();
-    assert!(chunks < 40, "{chunks} chunks after 200 appends");
+    assert!(chunks < 16, "{chunks} chunks after 200 appends");
     assert_eq!(bodies(&storage, "a").await.values().sum::<usize>(), 600);
 }
 
@@ -218,4 +201,161 @@ async fn the_log_goes_on_in_new_segments_and_all_of_them_are_replayed() {
         0,
         "replayed segments are removed"
     );
+}
+
+/// Scenario: the data directory cannot be written while rows come in, then it can again.
+/// Guarantees: rows stay visible once, appends are refused once the buffer is full, and a later flush makes up for it.
+#[tokio::test]
+async fn a_failed_flush_keeps_every_row_once_and_is_made_up_for() {
+    let dir = tempdir().unwrap();
+    let storage = open(config(dir.path())).unwrap();
+    storage.append(entry("a", "first", NOON_S, 2)).await.unwrap();
+    let data = dir.path().join("data");
+    std::fs::remove_dir(&data).unwrap();
+    std::fs::write(&data, "in the way").unwrap();
+    assert_eq!(storage.flush().await.unwrap_err().kind(), ErrorKind::Internal);
+    storage.append(entry("a", "second", NOON_S, 2)).await.unwrap();
+    storage.flush().await.unwrap_err();
+    let both = expected(&[("first", 2), ("second", 2)]);
+    assert_eq!(bodies(&storage, "a").await, both, "while it fails");
+    let image = tempdir().unwrap();
+    crash_image(dir.path(), image.path());
+
+    std::fs::remove_file(&data).unwrap();
+    std::fs::create_dir(&data).unwrap();
+    storage.flush().await.unwrap();
+    assert_eq!(bodies(&storage, "a").await, both, "after it succeeded");
+    assert_eq!(storage.inner.buffer.total_bytes(), 0);
+    assert_eq!(std::fs::read_dir(dir.path().join("wal")).unwrap().count(), 0, "flushed segments are removed");
+
+    std::fs::remove_file(image.path().join("data")).unwrap();
+    assert_eq!(
+        bodies(&open(config(image.path())).unwrap(), "a").await,
+        both,
+        "after a crash while it failed"
+    );
+}
+
+#[tokio::test]
+async fn a_full_buffer_that_cannot_be_flushed_refuses_until_it_can() {
+    let dir = tempdir().unwrap();
+    let storage = open(Config { max_buffer_bytes: 1, ..config(dir.path()) }).unwrap();
+    storage.append(entry("a", "fits", NOON_S, 1)).await.unwrap();
+    let data = dir.path().join("data");
+    std::fs::remove_dir(&data).unwrap();
+    std::fs::write(&data, "in the way").unwrap();
+    storage.flush().await.unwrap_err();
+    let error = storage.append(entry("a", "waits", NOON_S, 1)).await.unwrap_err();
+    assert!(matches!(error, Error::Overloaded { what: "the buffer", .. }), "frozen rows count: {error}");
+    std::fs::remove_file(&data).unwrap();
+    storage.flush().await.unwrap();
+    storage.append(entry("a", "later", NOON_S, 1)).await.unwrap();
+    assert_eq!(bodies(&storage, "a").await, expected(&[("fits", 1), ("later", 1)]));
+}
+
+/// Scenario: the files are written, and the COMMIT is refused.
+/// Guarantees: the files stay, because a COMMIT that failed may still be on disk, and no attempt writes them again.
+#[tokio::test]
+async fn a_commit_that_fails_is_tried_again_with_the_same_files() {
+    let dir = tempdir().unwrap();
+    let storage = open(config(dir.path())).unwrap();
+    storage.append(entry("a", "x", NOON_S, 2)).await.unwrap();
+    storage.inner.catalog.commit_flush(&[], SequenceNumber(1)).unwrap();
+    let hour = dir.path().join("data/logs/1/2026/11/21/12");
+    let files = || {
+        let files = std::fs::read_dir(&hour).unwrap().map(|file| file.unwrap().file_name());
+        files.collect::<Vec<_>>()
+    };
+    assert!(matches!(storage.flush().await, Err(Error::Catalog(_))));
+    let first = files();
+    assert!(matches!(storage.flush().await, Err(Error::Catalog(_))));
+    assert_eq!((first.len(), files()), (1, first));
+}
+
+#[tokio::test]
+async fn a_close_whose_flush_fails_leaves_the_rows_to_the_next_start() {
+    let dir = tempdir().unwrap();
+    let storage = open(config(dir.path())).unwrap();
+    storage.append(entry("a", "x", NOON_S, 2)).await.unwrap();
+    let data = dir.path().join("data");
+    std::fs::remove_dir(&data).unwrap();
+    std::fs::write(&data, "in the way").unwrap();
+    assert!(matches!(storage.close().await, Err(Error::Io { .. })));
+    std::fs::remove_file(&data).unwrap();
+    let storage = open(config(dir.path())).expect("the directory is free though the flush failed");
+    assert_eq!(bodies(&storage, "a").await, expected(&[("x", 2)]));
+}
+
+#[tokio::test]
+async fn a_second_close_says_closed() {
+    let dir = tempdir().unwrap();
+    let storage = open(config(dir.path())).unwrap();
+    storage.append(entry("a", "x", NOON_S, 2)).await.unwrap();
+    storage.close().await.unwrap();
+    assert!(matches!(storage.close().await, Err(Error::Closed)));
+    assert!(matches!(storage.flush().await, Err(Error::Closed)));
+    assert_eq!(bodies(&storage, "a").await, expected(&[("x", 2)]), "snapshots stay readable");
+}
+
+/// Scenario: an engine is dropped, not closed, while it flushes, and another one opens the same directory.
+/// Guarantees: the second finds the directory free and at rest, and every row once.
+#[tokio::test]
+async fn a_dropped_engine_leaves_the_directory_at_rest() {
+    let dir = tempdir().unwrap();
+    let mut labels = Vec::new();
+    for round in 0..5 {
+        let storage = open(config(dir.path())).unwrap();
+        let label = format!("round{round}");
+        storage.append(entry("a", &label, NOON_S, 500)).await.unwrap();
+        labels.push(label);
+        let expected = expected(&labels.iter().map(|label| (label.as_str(), 500)).collect::<Vec<_>>());
+        assert_eq!(bodies(&storage, "a").await, expected, "round {round}");
+        let (reply, _) = oneshot::channel();
+        storage.inner.flush.send(FlushRequest::Flush(reply)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_list_of_refused_records_counts_as_part_of_an_entry() {
+    let dir = tempdir().unwrap();
+    let storage = open(Config { wal_queue_bytes: 100, ..config(dir.path()) }).unwrap();
+    let entry = Entry { rejected: (0..100).collect(), ..entry("a", "x", NOON_S, 1) };
+    assert!(matches!(storage.append(entry).await, Err(Error::TooLarge { .. })));
+}
+
+/// Scenario: many append at once while flushes run and others read.
+/// Guarantees: every read finds each row at most once, and all that were acknowledged before it began; so does a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn readers_find_every_acknowledged_row_once_while_flushes_run() {
+    let dir = tempdir().unwrap();
+    let storage = open(Config { wal_segment_bytes: 2000, ..config(dir.path()) }).unwrap();
+    let appenders = (0..4).map(|appender| {
+        let storage = storage.clone();
+        tokio::spawn(async move {
+            let tenant = if appender % 2 == 0 { "a" } else { "b" };
+            for i in 0..40 {
+                let label = format!("w{appender}n{i}");
+                storage.append(entry(tenant, &label, NOON_S + i * 600, 3)).await.unwrap();
+                let found = bodies(&storage, tenant).await;
+                assert!(found.values().all(|count| *count == 1), "a row is there twice");
+                assert_eq!(found.get(&format!("{label}-2")), Some(&1), "an acknowledged row is not there");
+                if i % 8 == appender {
+                    storage.flush().await.unwrap();
+                }
+            }
+        })
+    });
+    for appender in appenders.collect::<Vec<_>>() {
+        appender.await.unwrap();
+    }
+    let image = tempdir().unwrap();
+    crash_image(dir.path(), image.path());
+    let recovered = open(config(image.path())).unwrap();
+    for (tenant, appenders) in [("a", [0, 2]), ("b", [1, 3])] {
+        let labels: Vec<_> =
+            appenders.iter().flat_map(|a| (0..40).map(move |i| format!("w{a}n{i}"))).collect();
+        let all = expected(&labels.iter().map(|label| (label.as_str(), 3)).collect::<Vec<_>>());
+        assert_eq!(bodies(&storage, tenant).await, all, "tenant {tenant}");
+        assert_eq!(bodies(&recovered, tenant).await, all, "tenant {tenant} after a crash");
+    }
 }

@@ -76,7 +76,7 @@ pub(crate) fn write_data_file(
         }
         Err(error) => {
             // Gives the space back, which may be why it failed. What cannot be removed is swept at the next start.
-            let _ = fs::remove_file(&temporary);
+            let _ = fs::remove_file(&temporary).or_else(|_| fs::remove_file(&path));
             Err(error)
         }
     }

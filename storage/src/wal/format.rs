@@ -115,12 +115,7 @@ pub(crate) struct Frame {
 impl Frame {
     /// Bytes that this frame takes in a segment.
     pub(crate) fn encoded_bytes(&self) -> usize {
-        padded(self.payload_bytes())
-    }
-
-    fn payload_bytes(&self) -> usize {
-        let list = if self.rejected.is_empty() { 0 } else { 4 + 4 * self.rejected.len() };
-        list + self.payload.len()
+        padded(payload_bytes(&self.rejected, &self.payload))
     }
 
     /// Appends the frame to `out`. Returns its two checksums, for the rolling hash.
@@ -131,7 +126,7 @@ impl Frame {
         durable_seq: SequenceNumber,
     ) -> (u32, u32) {
         let head = Head {
-            payload_bytes: self.payload_bytes() as u32,
+            payload_bytes: payload_bytes(&self.rejected, &self.payload) as u32,
             seq: self.seq,
             durable_seq,
             kind: Kind::Batch,
@@ -179,6 +174,12 @@ impl Frame {
             payload: Bytes::copy_from_slice(request),
         })
     }
+}
+
+/// Bytes of a frame's payload: the request, after the list of refused records if there are any.
+pub(crate) fn payload_bytes(rejected: &[u32], request: &[u8]) -> usize {
+    let list = if rejected.is_empty() { 0 } else { 4 + 4 * rejected.len() };
+    list + request.len()
 }
 
 /// What the last frame of a finished segment says: how many frames came before it.

@@ -20,7 +20,7 @@
 //! - Sequence numbers rise by one from frame to frame, across segments.
 //! - A frame's checksums include the segment's salt and its sequence number: bytes of another file, or bytes that moved,
 //!   never validate.
-//! - A segment is sealed and synced before the next one is created.
+//! - A segment is sealed and synced, or abandoned at its last durable byte, before the next one is created.
 
 mod format;
 mod recovery;
@@ -28,6 +28,6 @@ mod scan;
 mod segment;
 mod writer;
 
-pub(crate) use format::{Frame, MAX_PAYLOAD_BYTES};
+pub(crate) use format::{Frame, MAX_PAYLOAD_BYTES, payload_bytes};
 pub(crate) use recovery::{RecoveredLog, recover};
 pub(crate) use writer::{Append, Command, Cut, WalWriter, WriterHandle};

@@ -130,8 +130,11 @@ pub(crate) fn recover(
     for segment in &segments {
         collect_segment(segment, durable, flushed, &mut log);
     }
+    if let Some(path) = paths.first() {
+        report_missing_start(path, flushed, &mut log);
+    }
     for index in unreadable {
-        report_unreadable(paths[index].clone(), last_before(&paths, index + 1), &mut log)?;
+        report_unreadable(paths[index].clone(), last_before(&paths, index + 1), flushed, &mut log)?;
     }
     Ok(log)
 }
@@ -149,6 +152,8 @@ fn collect_segment(
     log: &mut RecoveredLog,
 ) {
     let Scanned { path, header, scan, last_expected } = segment;
+    // Whatever follows the last entry that a later segment builds on was refused, whether or not it is whole.
+    let last_valid = last_expected.unwrap_or(SequenceNumber(u64::MAX));
     let last_expected = last_expected.unwrap_or(durable);
     let mut report = |first: SequenceNumber, last: SequenceNumber, offset: usize| {
         let first = first.max(flushed.next());
@@ -160,14 +165,14 @@ fn collect_segment(
     let mut end = usize::MAX;
     for damage in &scan.damages {
         let (first, last) = damage.missing;
-        if first <= last && first > durable {
-            // Written after the last sync that anybody was told of: a torn group, and the log ends here.
+        if first <= last && first > last_expected {
+            // Written after the last sync that anybody was told of: a torn group, and the segment ends here.
             end = damage.bytes.start;
             break;
         }
-        report(first, last.min(durable), damage.bytes.start);
+        report(first, last.min(last_expected), damage.bytes.start);
     }
-    let whole = scan.frames.iter().filter(|frame| frame.offset < end);
+    let whole = scan.frames.iter().filter(|frame| frame.offset < end && frame.seq <= last_valid);
     let last_seen = whole.clone().map(|frame| frame.seq).max();
     if end == usize::MAX {
         report(last_seen.map_or(header.first_seq, SequenceNumber::next), last_expected, scan.end);
@@ -187,18 +192,33 @@ fn collect_segment(
     log.segments.push(RecoveredSegment { path: path.clone(), salt: header.salt, frames });
 }
 
+/// Entries between the flushed ones and the first segment: their segments are gone.
+fn report_missing_start(first_segment: &Path, flushed: SequenceNumber, log: &mut RecoveredLog) {
+    let first = flushed.next();
+    if let Some(start) = first_seq_of(first_segment).filter(|start| *start > first) {
+        let last = SequenceNumber(start.0 - 1);
+        log.losses.push(Loss { segment: first_segment.to_owned(), first, last, offset: 0 });
+        log.last_seq = log.last_seq.max(last);
+    }
+}
+
 /// A segment whose header is damaged: without its salt no frame of it can be told from noise.
 fn report_unreadable(
     path: PathBuf,
     last_expected: Option<SequenceNumber>,
+    flushed: SequenceNumber,
     log: &mut RecoveredLog,
 ) -> Result<()> {
     let first = first_seq_of(&path).unwrap_or_else(|| log.last_seq.next());
     let bytes = fs::metadata(&path).map_err(io(&path, "cannot read the segment's size"))?.len();
     // Without a later segment: no more entries than this can have been in it, so numbers above are certainly unused.
-    let last = last_expected.unwrap_or(SequenceNumber(first.0 + bytes / FRAME_HEADER_BYTES as u64));
-    log.losses.push(Loss { segment: path.clone(), first, last, offset: 0 });
-    log.last_seq = log.last_seq.max(last);
+    let most = SequenceNumber(first.0.saturating_add(bytes / FRAME_HEADER_BYTES as u64));
+    let last = last_expected.unwrap_or(most);
+    let first = first.max(flushed.next());
+    if first <= last {
+        log.losses.push(Loss { segment: path.clone(), first, last, offset: 0 });
+        log.last_seq = log.last_seq.max(last);
+    }
     log.segments.push(RecoveredSegment { path, salt: 0, frames: Vec::new() });
     Ok(())
 }

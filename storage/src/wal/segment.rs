@@ -82,6 +82,12 @@ impl Segment {
         Ok(())
     }
 
+    /// Puts another file in the place of this one, so that writes and syncs fail as that file's do.
+    #[cfg(test)]
+    pub(super) fn replace_file(&mut self, file: File) {
+        self.file = file;
+    }
+
     /// Ends the segment: no frame follows.
     pub(super) fn seal(mut self, last_seq: SequenceNumber) -> io::Result<()> {
         let seal = Seal { last_seq, num_frames: self.num_frames, rolling_hash: self.rolling_hash };

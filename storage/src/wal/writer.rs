@@ -36,7 +36,7 @@ pub(crate) enum Command {
     /// Set the buffer aside for a flush, and end the segment.
     Freeze(oneshot::Sender<Cut>),
     /// Acknowledge nothing any more.
-    Close(oneshot::Sender<()>),
+    Close,
 }
 
 /// One entry on its way into the log. Its sequence number is still 0.
@@ -171,9 +171,8 @@ impl WalWriter {
                     // A flush that went away will ask again and get the same rows.
                     let _ = reply.send(cut);
                 }
-                Some(Command::Close(reply)) => {
+                Some(Command::Close) => {
                     self.end_segment();
-                    let _ = reply.send(());
                     return;
                 }
                 Some(Command::Append(_)) | None => {}
@@ -270,21 +269,29 @@ impl WalWriter {
     }
 
     /// Leaves a segment at its last durable byte. What follows there is void, and the next header says so.
+    ///
+    /// The next segment is created at once: until it is there, a crash would bring the refused group back.
     fn abandon(&mut self, segment: &Segment) {
-        if segment.num_frames == 0 {
-            // Nothing in it was acknowledged. The next segment has the same first number and replaces the file.
-            return;
+        // A segment in which nothing was acknowledged is replaced: the next one has the same first number.
+        if segment.num_frames > 0 {
+            self.ended.push(segment.path().to_owned());
+            self.previous = Previous {
+                last_seq: self.last_seq,
+                rolling_hash: segment.rolling_hash,
+                abandoned_at: segment.durable_offset(),
+            };
         }
-        self.ended.push(segment.path().to_owned());
-        self.previous = Previous {
-            last_seq: self.last_seq,
-            rolling_hash: segment.rolling_hash,
-            abandoned_at: segment.durable_offset(),
-        };
+        match self.open_segment() {
+            Ok(next) => self.segment = Some(next),
+            Err(error) => {
+                tracing::warn!(%error, "cannot go on in a new log segment; the next append tries again")
+            }
+        }
     }
 
+    /// Seals the segment, unless it is empty: then the next entry goes there.
     fn end_segment(&mut self) {
-        let Some(segment) = self.segment.take() else { return };
+        let Some(segment) = self.segment.take_if(|segment| segment.num_frames > 0) else { return };
         let path = segment.path().to_owned();
         self.previous = Previous {
             last_seq: self.last_seq,
@@ -327,3 +334,6 @@ fn reply(append: &mut Append, answer: Result<SequenceNumber>) {
     let sender = std::mem::replace(&mut append.reply, closed);
     let _ = sender.send(answer);
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,6 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 
-#[expect(clippy::wildcard_imports, reason = "nearly every column is named here")]
 use alula_catalog::schema::*;
 
 use columns::Columns;

@@ -192,3 +192,71 @@ fn frames_of_another_segment_never_validate() {
     write(dir.path(), 1, &bytes);
     assert_eq!(recovered(dir.path(), 0), (vec![1, 2], vec![]));
 }
+
+#[test]
+fn what_follows_the_start_of_the_next_segment_is_void() {
+    // Entries 5 and 6 of the first segment were refused; the next header, which would say so, was not abandoning it.
+    let (first, ends) = segment(1..=6, false, NOT_ABANDONED);
+    let (second, _) = segment(5..=7, false, NOT_ABANDONED);
+    for damage in [None, Some(ends[3] + 70)] {
+        let mut first = first.clone();
+        if let Some(at) = damage {
+            first[at] ^= 1;
+        }
+        let dir = tempdir().unwrap();
+        write(dir.path(), 1, &first);
+        write(dir.path(), 5, &second);
+        assert_eq!(recovered(dir.path(), 0), ((1..=7).collect(), vec![]), "{damage:?}");
+    }
+}
+
+#[test]
+fn entries_before_the_first_segment_that_are_in_no_file_are_a_loss() {
+    let (bytes, _) = segment(5..=6, false, NOT_ABANDONED);
+    let dir = tempdir().unwrap();
+    write(dir.path(), 5, &bytes);
+    assert_eq!(recovered(dir.path(), 2), (vec![5, 6], vec![(3, 4)]));
+    assert_eq!(recovered(dir.path(), 4), (vec![5, 6], vec![]));
+    assert_eq!(recovered(dir.path(), 5), (vec![6], vec![]));
+}
+
+#[test]
+fn a_damaged_segment_whose_entries_are_in_files_is_no_loss() {
+    let (mut first, _) = segment(1..=4, true, NOT_ABANDONED);
+    let (second, _) = segment(5..=6, false, NOT_ABANDONED);
+    first[33] ^= 1;
+    let dir = tempdir().unwrap();
+    write(dir.path(), 1, &first);
+    write(dir.path(), 5, &second);
+    assert_eq!(recovered(dir.path(), 4), (vec![5, 6], vec![]));
+    assert_eq!(recovered(dir.path(), 2), (vec![5, 6], vec![(3, 4)]));
+}
+
+#[test]
+fn a_segment_that_another_follows_was_acknowledged_to_its_end() {
+    // Entries 4 and 5 are one group of which no frame knows anything; only the name of the next segment does.
+    let salt = 0x5eed ^ 1;
+    let (mut first, _) = segment(1..=3, false, NOT_ABANDONED);
+    let damaged_from = first.len();
+    for seq in 4..=5 {
+        frame(seq).encode_into(&mut first, salt, SequenceNumber(3));
+    }
+    first[damaged_from + 70] ^= 1;
+    let (mut second, _) = segment(6..=6, false, NOT_ABANDONED);
+    second[33] ^= 1;
+    let dir = tempdir().unwrap();
+    write(dir.path(), 1, &first);
+    write(dir.path(), 6, &second);
+    let (frames, losses) = recovered(dir.path(), 0);
+    assert_eq!(frames, [1, 2, 3, 5]);
+    assert_eq!(losses[0], (4, 4));
+    assert_eq!(losses[1].0, 6);
+}
+
+#[test]
+fn a_segment_without_frames_is_an_empty_log() {
+    let (bytes, _) = segment(4..=4, false, NOT_ABANDONED);
+    let dir = tempdir().unwrap();
+    write(dir.path(), 4, &bytes[..SEGMENT_HEADER_BYTES]);
+    assert_eq!(recovered(dir.path(), 3), (vec![], vec![]));
+}
