@@ -154,7 +154,7 @@ impl Opened {
         let first_start = !identity::key_store_path(data_dir).exists();
 
         let catalog = Arc::new(Catalog::open(&data_dir.join("catalog.db"))?);
-        let storage = Storage::open(storage_config(config), catalog, Arc::new(OtlpDecoder))?;
+        let storage = Storage::open(&storage_config(config), catalog, &OtlpDecoder)?;
         let keys = KeyStore::open(&identity::key_store_path(data_dir))?;
         let flight = FlightSql::new(storage.clone(), &flight_config(config, keys.secret("flight-handles")?))?;
         let auth = if config.server.no_auth {

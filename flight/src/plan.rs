@@ -13,7 +13,6 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::TableReference;
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::explain::ExplainExec;
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use datafusion::sql::parser::Statement;
 
@@ -72,10 +71,7 @@ impl Planned {
         let Self { context: QueryContext { state, tenant, .. }, plan, .. } = self;
         let plan = bind_tenant(plan, &tenant)?;
         let plan = state.create_physical_plan(&plan).await?;
-        // An EXPLAIN holds text, not a plan to run.
-        if !plan.is::<ExplainExec>() {
-            guard_physical(&plan, &tenant)?;
-        }
+        guard_physical(&plan, &tenant)?;
         Ok(execute_stream(plan, state.task_ctx())?)
     }
 }

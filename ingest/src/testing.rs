@@ -32,7 +32,7 @@ impl Store {
             wal_queue_bytes: 16 << 20,
             on_corruption: OnCorruption::Refuse,
         };
-        let storage = Storage::open(config, Arc::clone(&catalog), Arc::new(OtlpDecoder)).unwrap();
+        let storage = Storage::open(&config, Arc::clone(&catalog), &OtlpDecoder).unwrap();
         Self { catalog, storage, _directory: directory }
     }
 

@@ -89,7 +89,7 @@ impl Storage {
     /// # Errors
     /// `DirectoryInUse` — another process has it. `RefusedCorruption`, `NewerFormat`, `CorruptSegment`, `Undecodable` — the log
     /// needs a person. `Io`, `Catalog` — the disk or the catalog failed.
-    pub fn open(config: Config, catalog: Arc<Catalog>, decoder: Arc<dyn EntryDecoder>) -> Result<Self> {
+    pub fn open(config: &Config, catalog: Arc<Catalog>, decoder: &dyn EntryDecoder) -> Result<Self> {
         let layout = Layout::new(config.data_dir.clone());
         let lock = layout.lock()?;
         create_dir_durably(&layout.wal_dir())?;
@@ -107,12 +107,12 @@ impl Storage {
             store_uuid,
         };
         reconcile_files(&flusher, &live)?;
-        let last_seq = replay(&flusher, &config, decoder.as_ref())?;
+        let last_seq = replay(&flusher, config, decoder)?;
 
         let (wal_writer, writer) =
             WalWriter::new(layout, Arc::clone(&buffer), store_uuid, config.wal_segment_bytes, last_seq);
         let (flush, flush_requests) = std::sync::mpsc::sync_channel(FLUSH_QUEUE);
-        let flush_thread = FlushThread::new(flusher, writer.clone(), &config, flush_requests);
+        let flush_thread = FlushThread::new(flusher, writer.clone(), config, flush_requests);
         let threads = [
             spawn("alula-wal", move || wal_writer.run())?,
             spawn("alula-flush", move || flush_thread.run())?,

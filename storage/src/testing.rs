@@ -94,7 +94,7 @@ pub(crate) fn config(dir: &Path) -> Config {
 pub(crate) fn open(config: Config) -> crate::Result<Storage> {
     std::fs::create_dir_all(&config.data_dir).unwrap();
     let catalog = Arc::new(Catalog::open(&config.data_dir.join("catalog.db")).unwrap());
-    Storage::open(config, catalog, Arc::new(TextDecoder))
+    Storage::open(&config, catalog, &TextDecoder)
 }
 
 /// The rows that `sql` gives to `tenant`, as the query path binds it.

@@ -68,7 +68,7 @@ fn storage(directory: &Path) -> Storage {
         on_corruption: OnCorruption::Refuse,
     };
     let catalog = Arc::new(Catalog::open(&directory.join("catalog.db")).unwrap());
-    Storage::open(config, catalog, Arc::new(NoDecoder)).unwrap()
+    Storage::open(&config, catalog, &NoDecoder).unwrap()
 }
 
 pub(crate) fn engine(config: &Config) -> QueryEngine {

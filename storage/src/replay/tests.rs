@@ -50,8 +50,8 @@ async fn a_recovery_that_is_interrupted_anywhere_can_be_repeated() {
     let slow = || Config { flush_bytes: 1, ..config(image.path()) };
     for lives in 0..4 {
         let catalog = Arc::new(Catalog::open(&image.path().join("catalog.db")).unwrap());
-        let decoder = Arc::new(DyingDecoder { left: AtomicUsize::new(lives) });
-        let error = Storage::open(slow(), catalog, decoder).unwrap_err();
+        let decoder = DyingDecoder { left: AtomicUsize::new(lives) };
+        let error = Storage::open(&slow(), catalog, &decoder).unwrap_err();
         assert!(matches!(error, Error::Undecodable { .. }), "{error}");
     }
     let storage = open(slow()).unwrap();

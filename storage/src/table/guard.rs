@@ -16,6 +16,7 @@ use datafusion::functions_table::generate_series::GenerateSeriesTable;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScan, lit};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::explain::ExplainExec;
 use datafusion::physical_plan::memory::LazyMemoryExec;
 use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_plan::streaming::StreamingTableExec;
@@ -92,6 +93,7 @@ fn holds_no_stored_rows(leaf: &Arc<dyn ExecutionPlan>) -> bool {
     leaf.is::<EmptyExec>()
         || leaf.is::<PlaceholderRowExec>()
         || leaf.is::<WorkTableExec>()
+        || leaf.is::<ExplainExec>()
         || leaf.is::<LazyMemoryExec>()
         || leaf.is::<StreamingTableExec>()
         || leaf.downcast_ref::<DataSourceExec>().is_some_and(|exec| {

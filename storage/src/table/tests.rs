@@ -2,7 +2,7 @@
 
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::physical_plan::displayable;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{CsvReadOptions, SessionConfig, SessionContext};
 use tempfile::tempdir;
 
 use super::*;
@@ -44,7 +44,7 @@ async fn a_table_holds_only_its_tenants_rows_without_any_filter() {
         for chunk in rows.hot.iter().chain(&rows.frozen) {
             let ids = chunk.batch.column_by_name("tenant_id").unwrap();
             let ids = arrow::compute::cast(ids, &arrow::datatypes::DataType::Utf8).unwrap();
-            for id in arrow::array::AsArray::as_string::<i32>(&ids).iter() {
+            for id in arrow::array::AsArray::as_string::<i32>(&ids) {
                 assert_eq!(id, Some(tenant.as_str()));
                 seen += 1;
             }
@@ -64,12 +64,16 @@ async fn the_filter_finds_nothing_in_a_table_of_another_tenant() {
         .with_object_store_registry(Arc::new(SealedObjectStores::default()))
         .build_arc()
         .unwrap();
-    let context = SessionContext::new_with_config_rt(Default::default(), runtime);
+    let context = SessionContext::new_with_config_rt(SessionConfig::default(), runtime);
     context.register_table("logs", Arc::new(table)).unwrap();
     for (tenant, rows) in [(&a, 0), (&b, 5)] {
         let sql = format!("SELECT body FROM logs WHERE tenant_id = '{tenant}'");
         let found = context.sql(&sql).await.unwrap().collect().await.unwrap();
-        assert_eq!(found.iter().map(|batch| batch.num_rows()).sum::<usize>(), rows, "tenant {tenant}");
+        assert_eq!(
+            found.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(),
+            rows,
+            "tenant {tenant}"
+        );
     }
 }
 
@@ -103,7 +107,7 @@ async fn both_guards_refuse_a_leaf_that_is_no_telemetry_table() {
     let path = dir.path().join("foreign.csv");
     std::fs::write(&path, "x\n1\n").unwrap();
     let context = SessionContext::new();
-    context.register_csv("foreign", path.to_str().unwrap(), Default::default()).await.unwrap();
+    context.register_csv("foreign", path.to_str().unwrap(), CsvReadOptions::default()).await.unwrap();
     let plan = context.state().create_logical_plan("SELECT * FROM foreign").await.unwrap();
     assert!(bind_tenant(plan.clone(), &a).is_err());
     let physical = context.state().create_physical_plan(&plan).await.unwrap();
@@ -201,7 +205,7 @@ async fn a_limit_is_kept_across_buffer_and_files() {
     let storage = two_tenants(dir.path()).await;
     for limit in 0..7 {
         let rows = query(&storage, "a", &format!("SELECT body FROM logs LIMIT {limit}")).await.unwrap();
-        assert_eq!(rows.iter().map(|batch| batch.num_rows()).sum::<usize>(), limit.min(5));
+        assert_eq!(rows.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), limit.min(5));
     }
 }
 

@@ -284,7 +284,7 @@ impl WalWriter {
         match self.open_segment() {
             Ok(next) => self.segment = Some(next),
             Err(error) => {
-                tracing::warn!(%error, "cannot go on in a new log segment; the next append tries again")
+                tracing::warn!(%error, "cannot go on in a new log segment; the next append tries again");
             }
         }
     }
