@@ -29,6 +29,10 @@ use crate::parse::distance;
 const INTERNAL: &str = "the query failed inside the server; its log says why";
 const DAMAGED: &str = "stored data that the query needs cannot be read; the server's log says which";
 
+/// The longest message, before the encoding that makes three of each byte that is not ASCII. A status travels as a header,
+/// and grpc-java takes headers of 8 KiB in all; a client that is sent more loses the call or the connection instead.
+const MAX_MESSAGE_BYTES: usize = 2_000;
+
 /// How many column names an error lists.
 const MAX_CANDIDATES: usize = 40;
 
@@ -67,7 +71,17 @@ pub(crate) fn status(error: &Error) -> Status {
     if matches!(code, Code::Internal | Code::DataLoss) {
         tracing::error!(error = chain(error), "a request failed");
     }
-    Status::new(code, message)
+    Status::new(code, shortened(message))
+}
+
+/// A message that fits into a header: start and end of it where the value or name it is about is long.
+fn shortened(message: String) -> String {
+    if message.len() <= MAX_MESSAGE_BYTES {
+        return message;
+    }
+    let head = message.floor_char_boundary(MAX_MESSAGE_BYTES / 4 * 3);
+    let tail = message.ceil_char_boundary(message.len() - MAX_MESSAGE_BYTES / 4);
+    format!("{} [...] {}", &message[..head], &message[tail..])
 }
 
 fn auth_code(kind: AuthKind) -> Code {

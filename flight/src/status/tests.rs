@@ -29,6 +29,15 @@ fn mistakes_in_a_statement_are_invalid_arguments() {
 }
 
 #[test]
+fn a_long_message_keeps_its_start_and_its_end() {
+    let text = format!("cannot cast '{}' to Int64", "é".repeat(10_000));
+    let status = status(&failed(DataFusionError::Execution(text)));
+    let message = status.message();
+    assert!(message.starts_with("cannot cast 'é") && message.ends_with("é' to Int64"), "{message}");
+    assert!(message.len() <= MAX_MESSAGE_BYTES + 10);
+}
+
+#[test]
 fn wrappers_around_an_error_do_not_change_what_is_said() {
     let plain = || DataFusionError::Plan("no function f".to_owned());
     let wrapped = [
