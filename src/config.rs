@@ -273,8 +273,7 @@ impl Config {
     }
 }
 
-/// A request is held whole in memory several times on its way to disk.
-const MAX_MESSAGE_BYTES: Size = Size::mebibytes(64);
+const MAX_MESSAGE_BYTES: Size = Size::bytes(alula_ingest::MAX_PAYLOAD_BYTES as u64);
 
 fn too_large(small: (&str, Size), relation: &str, large: (&str, Size), why: &str) -> String {
     format!("{} ({}) must be {relation} {} ({}): otherwise {why}", small.0, small.1, large.0, large.1)

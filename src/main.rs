@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-// Page faults of the system allocator cost more than the copies they serve (notes on transport, T9).
+// Page faults of the system allocator cost more than the copies they serve.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

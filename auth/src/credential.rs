@@ -20,14 +20,14 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The token that `authorization` carries: `Bearer <token>`, or `Basic` with the token as the password.
+/// The token in the headers of a request: `authorization: Bearer <token>`, or `Basic` with the token as the password.
 ///
 /// `Basic` is for clients that know user and password alone; the user name is ignored, as the token names its
 /// subject.
 ///
 /// # Errors
 /// `NoCredential` — the header is absent; `MalformedCredential` — it holds no token, or there is more than one.
-pub(crate) fn token(headers: &HeaderMap) -> Result<Cow<'_, str>> {
+pub fn token_of(headers: &HeaderMap) -> Result<Cow<'_, str>> {
     let malformed = |reason| Error::MalformedCredential { reason };
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(Error::NoCredential)?;

@@ -15,7 +15,7 @@ use http::{Extensions, HeaderMap, Request, Response};
 use tonic::Status;
 use tower::{Layer, Service};
 
-use crate::credential;
+use crate::credential::token_of;
 use crate::{Error, ErrorKind, Principal, Result, Verifier};
 
 /// Services that answer without a credential: they tell nothing about data or tenants, and health checks and
@@ -114,7 +114,7 @@ impl Policy {
     async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>> {
         match self {
             Self::Required(verifier) => {
-                let token = credential::token(headers)?;
+                let token = token_of(headers)?;
                 Ok(Arc::new(verifier.verify(&token).await?))
             }
             Self::Disabled(principal) => Ok(Arc::clone(principal)),

@@ -22,6 +22,7 @@ mod principal;
 mod token;
 mod verifier;
 
+pub use credential::token_of;
 pub use error::{Error, ErrorKind, Result};
 pub use keys::KeyStore;
 pub use layer::{AuthLayer, AuthService, principal_of};

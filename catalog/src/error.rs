@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use rusqlite::ErrorCode;
+
 use crate::SequenceNumber;
 
 /// The result of a catalog operation.
@@ -58,4 +60,18 @@ pub enum Error {
 
     #[error("the catalog's table {table} holds an impossible value: {detail}")]
     InvalidRow { table: &'static str, detail: String },
+}
+
+impl Error {
+    /// Whether the same call may succeed later: the disk is full or fails, or someone else holds the database.
+    pub fn is_temporary(&self) -> bool {
+        let Self::Database(rusqlite::Error::SqliteFailure(failure, _)) = self else { return false };
+        matches!(
+            failure.code,
+            ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+        )
+    }
 }

@@ -24,7 +24,7 @@ use datafusion::execution::{FunctionRegistry, SessionState, SessionStateBuilder,
 use datafusion::prelude::SessionConfig;
 
 use crate::information_schema::catalog_list;
-use crate::{Error, Result, functions};
+use crate::{Error, Result, aggregates, functions};
 
 /// How many consumers of memory an error names.
 const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::new(3).expect("3 is not 0");
@@ -147,7 +147,7 @@ fn base_state(config: &Config) -> DataFusionResult<SessionState> {
         .with_expr_planners(functions::expr_planners())
         .with_scalar_functions(functions::scalar_functions())
         .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
-        .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+        .with_aggregate_functions(aggregates::aggregate_functions())
         .with_window_functions(SessionStateDefaults::default_window_functions())
         .with_table_function_list(SessionStateDefaults::default_table_functions())
         .build();

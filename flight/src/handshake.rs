@@ -1,69 +1,61 @@
 //! `Handshake`: the credential that was checked already, given back as a bearer token.
 //!
 //! JDBC and ODBC call it even when they hold a token, and take the token from the answer's headers. The layer in front
-//! has verified the `authorization` header, so what it carries is good: a bearer token, or as the password of `Basic`.
+//! has verified the token, so it is good; a server without authentication gives back whatever came.
 
-use base64::Engine;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use alula_auth::token_of;
+use arrow_flight::HandshakeResponse;
+use futures::StreamExt;
+use tonic::Response;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 
-/// ADBC sends `Basic` without padding, others with.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+use crate::service::Messages;
 
-/// The token in the `authorization` header, if there is one.
-pub(crate) fn token(headers: &MetadataMap) -> Option<String> {
-    let header = headers.get("authorization")?.to_str().ok()?;
-    let (scheme, credential) = header.split_once(' ')?;
-    let credential = credential.trim();
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(credential.to_owned());
+/// The answer to a call with these headers.
+pub(crate) fn answer(headers: &MetadataMap) -> Response<Messages<HandshakeResponse>> {
+    let token = token_of(headers.as_ref()).unwrap_or_default();
+    let greeting = HandshakeResponse { protocol_version: 0, payload: token.as_bytes().to_vec().into() };
+    let mut answer = Response::new(futures::stream::iter([Ok(greeting)]).boxed());
+    if let Some(header) = bearer(&token) {
+        answer.metadata_mut().insert("authorization", header);
     }
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let decoded = String::from_utf8(BASE64.decode(credential).ok()?).ok()?;
-    decoded.split_once(':').map(|(_, password)| password.to_owned()).filter(|password| !password.is_empty())
+    answer
 }
 
-/// The header that carries `token`, unless it has characters that a header cannot hold.
-pub(crate) fn bearer(token: &str) -> Option<MetadataValue<Ascii>> {
-    format!("Bearer {token}").parse().ok()
+/// The header that carries `token`, if there is one and a header can hold its characters.
+fn bearer(token: &str) -> Option<MetadataValue<Ascii>> {
+    if token.is_empty() {
+        return None;
+    }
+    let mut header: MetadataValue<Ascii> = format!("Bearer {token}").parse().ok()?;
+    header.set_sensitive(true);
+    Some(header)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(header: &'static str, expected: Option<&str>) {
+    fn check(header: Option<&'static str>, expected: Option<&str>) {
         let mut headers = MetadataMap::new();
-        headers.insert("authorization", MetadataValue::from_static(header));
-        assert_eq!(token(&headers).as_deref(), expected, "{header}");
-    }
-
-    #[test]
-    fn the_token_is_found_in_bearer_and_basic_with_and_without_padding() {
-        check("Bearer abc.def", Some("abc.def"));
-        check("bearer  abc", Some("abc"));
-        check("Basic dTp0b2tlbg==", Some("token"));
-        check("Basic dTp0b2tlbg", Some("token"));
-        check("Basic OnRva2Vu", Some("token"));
-    }
-
-    #[test]
-    fn other_headers_have_no_token() {
-        for header in ["", "Bearer", "Digest abc", "Basic ???", "Basic dTo=", "Basic bm9jb2xvbg=="] {
-            check(header, None);
+        if let Some(header) = header {
+            headers.insert("authorization", MetadataValue::from_static(header));
         }
-        assert_eq!(token(&MetadataMap::new()), None);
+        let answer = answer(&headers);
+        let given = answer.metadata().get("authorization").map(|value| value.to_str().unwrap());
+        assert_eq!(given, expected, "{header:?}");
     }
 
     #[test]
-    fn a_token_that_no_header_can_hold_is_not_sent_in_one() {
-        assert!(bearer("abc").is_some_and(|value| value == "Bearer abc"));
+    fn the_token_comes_back_as_a_bearer_token_however_it_was_sent() {
+        check(Some("Bearer abc.def"), Some("Bearer abc.def"));
+        check(Some("Basic dTp0b2tlbg"), Some("Bearer token"));
+    }
+
+    #[test]
+    fn what_is_no_token_or_fits_no_header_is_not_sent_in_one() {
+        check(None, None);
+        check(Some("Digest abc"), None);
         assert!(bearer("a\nb").is_none());
     }
 }

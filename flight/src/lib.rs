@@ -8,7 +8,7 @@
 //! | `ticket.rs` | signed tickets and handles, which carry no authority |
 //! | `metadata.rs`, `sql_info.rs`, `xdbc_type_info.rs` | what the server says of itself and its tables |
 //! | `context.rs` | from a principal to a session: the only way to rows |
-//! | `information_schema.rs`, `functions.rs` | what is in a session: tables about tables, functions, operators |
+//! | `information_schema.rs`, `functions.rs`, `aggregates.rs` | what is in a session: tables about tables, functions, operators |
 //! | `dialect.rs`, `parse.rs`, `parameters.rs`, `plan.rs` | from SQL text to a stream of batches |
 //! | `runtime.rs` | the threads that all of it runs on |
 //! | `wire.rs`, `encode.rs` | from batches to messages that every client reads |
@@ -21,6 +21,7 @@
 //! - A stream ends cleanly only when all of its rows were sent.
 
 mod action;
+mod aggregates;
 mod command;
 mod context;
 mod dialect;

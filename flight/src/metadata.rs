@@ -157,14 +157,22 @@ fn is_wanted(wanted: &[String], table_type: &str) -> bool {
 fn matches(pattern: Option<&str>, text: &str) -> bool {
     let Some(pattern) = pattern else { return true };
     let mut tokens = Vec::new();
+    // Characters that the text must still have: a pattern that asks for more is not read to its end.
+    let mut room = text.chars().count();
     let mut characters = pattern.chars();
     while let Some(character) = characters.next() {
-        tokens.push(match character {
+        let token = match character {
+            '%' if matches!(tokens.last(), Some(Like::Any)) => continue,
             '%' => Like::Any,
             '_' => Like::One,
             '\\' => Like::Exactly(characters.next().unwrap_or('\\')),
             other => Like::Exactly(other),
-        });
+        };
+        if !matches!(token, Like::Any) {
+            let Some(less) = room.checked_sub(1) else { return false };
+            room = less;
+        }
+        tokens.push(token);
     }
     // `reached[i]` says whether the first i tokens match the text so far.
     let mut reached = vec![false; tokens.len() + 1];

@@ -81,7 +81,8 @@ impl Bound {
     ///
     /// Values go to parameters by column name if all names match (for `$name`), else by position.
     pub(crate) fn from_batches(parameters: &[Parameter], batches: &[RecordBatch]) -> Result<Self> {
-        let found = batches.iter().map(RecordBatch::num_rows).sum::<usize>();
+        // A batch without buffers may claim any number of rows.
+        let found = batches.iter().map(RecordBatch::num_rows).fold(0, usize::saturating_add);
         if found > 1 {
             return Err(Error::ParameterRows { found });
         }
@@ -164,7 +165,7 @@ fn value(parameter: &Parameter, column: &ArrayRef) -> Result<ScalarValue> {
         return Ok(given);
     }
     match given.cast_to(&expected) {
-        // `int_column = 5.7` must not become `int_column = 5`; comparing widens the column instead.
+        // `int_column = 5.7` must not become `int_column = 6`; comparing widens the column instead.
         Ok(cast) if loses(&given, &cast) => Ok(given),
         Ok(cast) => Ok(cast),
         // Nor is a number out of range an error: no row has it.
@@ -175,8 +176,9 @@ fn value(parameter: &Parameter, column: &ArrayRef) -> Result<ScalarValue> {
     }
 }
 
+/// Whether the cast dropped decimals.
 fn loses(given: &ScalarValue, cast: &ScalarValue) -> bool {
-    given.data_type().is_floating()
+    (given.data_type().is_floating() || given.data_type().is_decimal())
         && !cast.data_type().is_floating()
         && cast.cast_to(&given.data_type()).is_ok_and(|back| back != *given)
 }

@@ -4,12 +4,12 @@
 //! to drop (planning is recursive and slower than linear), and `?` is numbered: DataFusion would take all `?` of a statement for one and the same parameter. The
 //! parser then gets the tokens with their places in the original text, so error positions are the user's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
 use datafusion::common::format::ExplainStatementOptions;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::ast::{Statement as SqlStatement, visit_relations};
+use datafusion::sql::sqlparser::ast::{ObjectName, Query, Statement as SqlStatement, Visit, Visitor};
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 
@@ -26,7 +26,7 @@ const MAX_OPERATORS: usize = 2_000;
 /// `UNION`, `INTERSECT` and `EXCEPT` in a statement.
 const MAX_SET_OPERATIONS: usize = 200;
 
-/// Mentions of tables in a statement.
+/// Mentions of tables in a statement. Those of a named query count each time it is used.
 const MAX_TABLES: usize = 128;
 
 /// Parameters in a statement.
@@ -139,16 +139,73 @@ fn check_tables(statement: &Statement) -> Result<()> {
     let Statement::Statement(inner) = statement else {
         return Ok(());
     };
-    let mut tables = 0;
-    let counted = visit_relations(inner.as_ref(), |_| {
-        tables += 1;
-        if tables > MAX_TABLES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    if counted.is_break() {
-        let advice = "join or combine fewer at a time";
+    if inner.visit(&mut Mentions::default()).is_break() {
+        let advice = "join or combine fewer at a time; those of a WITH query count each time it is used";
         return Err(Error::TooComplex { what: "mentions of tables", limit: MAX_TABLES, advice });
     }
     Ok(())
+}
+
+/// Counts mentions of tables up to the limit.
+///
+/// A plan holds a named query once for each use, so ten of them that each join the one before with itself make a
+/// thousand scans of ten mentions.
+#[derive(Default)]
+struct Mentions {
+    /// As they stand in the text, unused named queries too.
+    written: usize,
+    /// In each query that is being visited, the innermost last; named queries spelt out.
+    spelt_out: Vec<usize>,
+    /// Which queries have a name, by address: the tree does not move while it is visited.
+    names: HashMap<*const Query, String>,
+    /// What a use of a name adds. Names that hide others only make the count too high.
+    named: HashMap<String, usize>,
+}
+
+impl Mentions {
+    fn add(&mut self, count: usize) -> ControlFlow<()> {
+        if let Some(enclosing) = self.spelt_out.last_mut() {
+            *enclosing += count;
+            if *enclosing > MAX_TABLES {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Visitor for Mentions {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        for named in query.with.iter().flat_map(|with| &with.cte_tables) {
+            self.names.insert(&raw const *named.query, named.alias.name.value.to_lowercase());
+        }
+        self.spelt_out.push(0);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
+        self.written += 1;
+        if self.written > MAX_TABLES {
+            return ControlFlow::Break(());
+        }
+        let name = relation.0.last().and_then(|part| part.as_ident());
+        let more = name.and_then(|name| self.named.get(&name.value.to_lowercase())).copied().unwrap_or(0);
+        self.add(1 + more)
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let count = self.spelt_out.pop().unwrap_or(0);
+        match self.names.get(&(&raw const *query)) {
+            Some(name) => {
+                let known = self.named.entry(name.clone()).or_default();
+                *known = count.max(*known);
+                ControlFlow::Continue(())
+            }
+            None => self.add(count),
+        }
+    }
 }
 
 /// Refuses what does not only read; the flags of `SQLOptions` refuse the same again on the plan.

@@ -5,6 +5,7 @@
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use arrow::ipc::root_as_message;
 use arrow_flight::FlightData;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
@@ -90,10 +91,24 @@ async fn read_bounded(
         }
         // A bind without parameters may come as a descriptor alone.
         if !message.data_header.is_empty() {
+            refuse_compressed(&message.data_header)?;
             read.push(message);
         }
     }
     Ok(read)
+}
+
+/// A compressed buffer says how large it becomes, and Arrow's reader allocates that much before it looks further: eight
+/// bytes of a client's would end the process.
+fn refuse_compressed(header: &[u8]) -> Result<()> {
+    // What is no message is left to the decoder, which says so.
+    let Ok(message) = root_as_message(header) else { return Ok(()) };
+    let dictionary = || message.header_as_dictionary_batch().and_then(|dictionary| dictionary.data());
+    let batch = message.header_as_record_batch().or_else(dictionary);
+    if batch.is_some_and(|batch| batch.compression().is_some()) {
+        return Err(Error::Unsupported { what: "compression of bound parameters".to_owned() });
+    }
+    Ok(())
 }
 
 /// A statement as it was prepared: no values yet.

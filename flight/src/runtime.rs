@@ -77,6 +77,9 @@ impl QueryRuntime {
     }
 
     /// Runs `work` on the query threads; what it sends comes out of the returned stream.
+    ///
+    /// The timeout is watched at both ends: by the reader because planning never yields, and by the producer because a
+    /// client that stops reading would keep the query and its memory for ever.
     pub(crate) fn produce<T, F, W>(&self, work: W) -> Produced<T>
     where
         T: Send + 'static,
@@ -84,7 +87,7 @@ impl QueryRuntime {
         W: FnOnce(Sender<T>) -> F,
     {
         let (sender, receiver) = mpsc::channel(CHANNEL_CAPACITY);
-        let task = AbortOnDropHandle::new(self.handle.spawn(work(Sender(sender))));
+        let task = AbortOnDropHandle::new(self.handle.spawn(within(self.timeout, work(Sender(sender)))));
         let timeout = self.timeout.map(|limit| (limit, Box::pin(sleep_until(Instant::now() + limit))));
         Produced { receiver, task: Some(task), timeout }
     }
@@ -147,6 +150,14 @@ impl<T> Stream for Produced<T> {
         };
         this.task = None;
         Poll::Ready(error.map(Err))
+    }
+}
+
+/// Ends `work` at the limit, at the next point where it waits for something.
+async fn within(limit: Option<Duration>, work: impl Future<Output = Result<()>>) -> Result<()> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or(Err(Error::Timeout { limit })),
+        None => work.await,
     }
 }
 

@@ -35,7 +35,7 @@ use crate::wire::schema_bytes;
 use crate::{Error, Result, handshake, prepared, statement};
 
 type Answer<T> = Result<Response<T>, Status>;
-type Messages<T> = BoxStream<'static, Result<T, Status>>;
+pub(crate) type Messages<T> = BoxStream<'static, Result<T, Status>>;
 
 /// What all calls share.
 pub(crate) struct Service {
@@ -184,15 +184,7 @@ impl FlightService for Service {
 
     async fn handshake(&self, call: Call<Streaming<HandshakeRequest>>) -> Answer<Self::HandshakeStream> {
         alula_auth::principal_of(call.extensions()).map_err(|error| status(&error.into()))?;
-        let token = handshake::token(call.metadata());
-        let header = token.as_deref().and_then(handshake::bearer);
-        let payload = Bytes::from(token.unwrap_or_default());
-        let greeting = HandshakeResponse { protocol_version: 0, payload };
-        let mut answer = Response::new(futures::stream::iter([Ok(greeting)]).boxed());
-        if let Some(header) = header {
-            answer.metadata_mut().insert("authorization", header);
-        }
-        Ok(answer)
+        Ok(handshake::answer(call.metadata()))
     }
 
     async fn list_flights(&self, call: Call<Criteria>) -> Answer<Self::ListFlightsStream> {

@@ -19,7 +19,8 @@ use alula_catalog::{Signal, TenantId};
 use alula_storage::{Entry, Storage};
 
 use crate::convert::{Context, Converted, Limits, MAX_PAYLOAD_BYTES, Policy, convert};
-use crate::{Config, Error, PartialSuccess, Result};
+use crate::partial_success::PartialSuccess;
+use crate::{Config, Error, Result};
 
 /// Payloads up to this size are converted where they are; larger ones would hold up the other work of that thread.
 const INLINE_BYTES: usize = 64 * 1024;
@@ -72,7 +73,7 @@ impl Ingest {
     /// [`Error::Auth`] — the caller may not write.
     /// [`Error::Malformed`], [`Error::TooLarge`] — sending the same bytes again is pointless.
     /// [`Error::Overloaded`], most of [`Error::Storage`] — nothing was stored; send again later.
-    pub async fn export(
+    pub(crate) async fn export(
         &self,
         principal: &Principal,
         signal: Signal,

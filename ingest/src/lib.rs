@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `grpc/` | the services: a codec that leaves messages as bytes, and the paths |
 //! | `export.rs` | [`Ingest`]: the one path that every request of every signal takes |
-//! | `convert/` | [`convert()`]: request bytes to a batch, pure and synchronous |
+//! | `convert/` | request bytes to a batch, pure and synchronous |
 //! | `decode.rs` | [`OtlpDecoder`]: the same conversion for the replay of the log |
 //! | `partial_success.rs` | what a sender is told about rejected records |
 //! | `status.rs` | errors as gRPC statuses with OTLP's rules on retries: the only such function |
@@ -32,9 +32,8 @@ mod status;
 mod testing;
 
 pub use config::Config;
-pub use convert::{Context, Converted, Limits, MAX_PAYLOAD_BYTES, Policy, Reason, Rejection, convert};
+pub use convert::MAX_PAYLOAD_BYTES;
 pub use decode::OtlpDecoder;
 pub use error::{Error, Result};
 pub use export::Ingest;
 pub use grpc::{LogsService, MetricsService, TraceService};
-pub use partial_success::PartialSuccess;

@@ -24,10 +24,10 @@ const REASONS_NAMED: usize = 3;
 
 /// Some records of a request were not stored, and sending them again would not help.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartialSuccess {
-    pub rejected: u64,
+pub(crate) struct PartialSuccess {
+    pub(crate) rejected: u64,
     /// Says how many records were rejected and why.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl PartialSuccess {

@@ -69,7 +69,7 @@ pub(super) fn show(loaded: &Loaded, mut out: impl Write) -> io::Result<()> {
 }
 
 fn check(loaded: &Loaded, mut out: impl Write) -> io::Result<()> {
-    for name in config::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
+    for name in config::unknown_variables() {
         writeln!(out, "warning: environment variable {name} names no configuration key and is ignored")?;
     }
     match &loaded.file {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use crate::config::ConfigError;
 use crate::server::StartError;
+use crate::sql_client;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -108,6 +109,44 @@ impl From<StartError> for CliError {
             (_, StartError::Config(error)) => Self::from(error),
             (Some(hint), error) => Self::failed(error).with_hint(hint),
             (None, error) => Self::failed(error),
+        }
+    }
+}
+
+impl From<sql_client::Error> for CliError {
+    fn from(error: sql_client::Error) -> Self {
+        use sql_client::Error;
+        if let Error::Write { source, .. } = &error
+            && source.kind() == io::ErrorKind::BrokenPipe
+        {
+            // As the plain I/O error, by which a closed pipe is told from a full disk.
+            return Self::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        }
+        let (failure, hint) = match &error {
+            Error::Usage { .. } | Error::ReadFile { .. } => (Failure::Usage, None),
+            Error::MalformedToken => {
+                (Failure::Usage, Some("a token is the one line that `alula token create` prints"))
+            }
+            Error::Connect { .. } | Error::ConnectTimeout { .. } => (
+                Failure::CannotConnect,
+                Some("is the server running, and is this its gRPC address? --url or ALULA_URL names another"),
+            ),
+            Error::NotAuthorised { .. } => (
+                Failure::NotAuthorised,
+                Some("give a token by --token, --token-file or ALULA_TOKEN; `alula token create` makes one"),
+            ),
+            Error::Interrupted => (Failure::Interrupted, None),
+            Error::Server { .. }
+            | Error::Timeout { .. }
+            | Error::Lost { .. }
+            | Error::Protocol { .. }
+            | Error::Encode { .. }
+            | Error::Write { .. } => (Failure::Failed, None),
+        };
+        let error = Self::new(failure, error);
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
         }
     }
 }

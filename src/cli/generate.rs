@@ -18,6 +18,9 @@ use crate::sql_client::{ConnectArgs, Error};
 /// Records a request, as SDKs and Collectors send them by default in order of magnitude.
 const DEFAULT_BATCH: u64 = 1000;
 
+/// Records a second. The pause between requests must still be a length of time.
+const MIN_RATE: f64 = 0.001;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What to send.
@@ -170,7 +173,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode, CliError> {
 
 fn parse_rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(rate) if rate.is_finite() && rate >= 0.0 => Ok(rate),
-        _ => Err("the rate must be a number of records a second, or 0 for as fast as possible".to_owned()),
+        Ok(rate) if rate == 0.0 || (MIN_RATE..=f64::MAX).contains(&rate) => Ok(rate),
+        _ => Err(format!(
+            "the rate must be a number of records a second, {MIN_RATE} or more, or 0 for as fast as possible"
+        )),
     }
 }

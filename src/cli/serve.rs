@@ -23,7 +23,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> Result<ExitCode, CliError> {
     let loaded = args.config.load()?;
     telemetry::start(&loaded.config.server.log_level, loaded.config.server.log_format);
-    for name in config::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
+    for name in config::unknown_variables() {
         warn!("environment variable {name} names no configuration key and is ignored");
     }
     let config = loaded.config;

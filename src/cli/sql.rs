@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 
-use super::{CliError, Failure};
+use super::CliError;
 use crate::config::Period;
 use crate::sql_client::{
     Answer, ConnectArgs, Connection, Destination, Encoder, Error, Format, Layout, LeftOut, Result, encoder,
@@ -186,42 +186,5 @@ pub(super) fn parse_limit(text: &str) -> Result<Duration, String> {
         Ok(period) if period.as_duration().is_zero() => Err("the time must be more than zero".to_owned()),
         Ok(period) => Ok(period.as_duration()),
         Err(error) => Err(error.to_string()),
-    }
-}
-
-impl From<Error> for CliError {
-    fn from(error: Error) -> Self {
-        if let Error::Write { source, .. } = &error
-            && source.kind() == io::ErrorKind::BrokenPipe
-        {
-            // As the plain I/O error, by which a closed pipe is told from a full disk.
-            return Self::from(io::Error::from(io::ErrorKind::BrokenPipe));
-        }
-        let (failure, hint) = match &error {
-            Error::Usage { .. } | Error::ReadFile { .. } => (Failure::Usage, None),
-            Error::MalformedToken => {
-                (Failure::Usage, Some("a token is the one line that `alula token create` prints"))
-            }
-            Error::Connect { .. } | Error::ConnectTimeout { .. } => (
-                Failure::CannotConnect,
-                Some("is the server running, and is this its gRPC address? --url or ALULA_URL names another"),
-            ),
-            Error::NotAuthorised { .. } => (
-                Failure::NotAuthorised,
-                Some("give a token by --token, --token-file or ALULA_TOKEN; `alula token create` makes one"),
-            ),
-            Error::Interrupted => (Failure::Interrupted, None),
-            Error::Server { .. }
-            | Error::Timeout { .. }
-            | Error::Lost { .. }
-            | Error::Protocol { .. }
-            | Error::Encode { .. }
-            | Error::Write { .. } => (Failure::Failed, None),
-        };
-        let error = Self::new(failure, error);
-        match hint {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        }
     }
 }

@@ -55,6 +55,10 @@ fn a_flag_without_value_switches_authentication_off() {
 fn bad_usage_is_refused_with_what_would_be_right() {
     check_usage_error("alula", "Usage: alula <COMMAND>");
     check_usage_error("alula serv", "'serve'");
+    // A pause that no length of time can hold.
+    for rate in ["1e-300", "0.0009", "-1", "NaN", "inf", "x"] {
+        check_usage_error(&format!("alula gen logs --rate={rate}"), "0.001 or more");
+    }
     check_usage_error(
         "alula serve --grpc-addr 4317",
         "\"4317\" is not an IP address and port, as in 127.0.0.1:4317",

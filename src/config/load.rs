@@ -171,10 +171,14 @@ impl Leaf {
     }
 }
 
-/// Variables that look like keys but are none: most likely misspelt.
+/// Variables of this process that look like keys but are none: most likely misspelt.
 ///
 /// They are no errors, as Kubernetes sets some of its own for a service named like one of the sections.
-pub(crate) fn unknown_variables(names: impl IntoIterator<Item = OsString>) -> Vec<String> {
+pub(crate) fn unknown_variables() -> Vec<String> {
+    unknown_among(std::env::vars_os().map(|(name, _)| name))
+}
+
+pub(super) fn unknown_among(names: impl IntoIterator<Item = OsString>) -> Vec<String> {
     let sections: Vec<_> = Config::META
         .fields
         .iter()

@@ -149,7 +149,7 @@ fn a_truth_value_may_be_written_in_several_ways_in_the_environment() {
 #[test]
 fn variables_that_look_like_keys_but_are_none_are_found() {
     let names = ["ALULA_SERVER_GRPC_ADR", "ALULA_SERVER_GRPC_ADDR", "ALULA_URL", "ALULA_TOKEN", "HOME"];
-    assert_eq!(unknown_variables(names.map(Into::into)), ["ALULA_SERVER_GRPC_ADR"]);
+    assert_eq!(load::unknown_among(names.map(Into::into)), ["ALULA_SERVER_GRPC_ADR"]);
 }
 
 #[test]

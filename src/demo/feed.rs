@@ -84,7 +84,7 @@ impl Feed {
         Ok(self.sent)
     }
 
-    /// Goes on for ever. A server that is busy for a moment loses nothing but a line on stderr.
+    /// Goes on for ever. What a busy server does not take is not sent again; a line on stderr says so.
     pub(super) async fn live(&mut self) -> Result<(), CliError> {
         let mut ticks = interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

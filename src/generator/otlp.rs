@@ -21,7 +21,11 @@ pub(crate) fn traces_request(topology: &Topology, spans: Vec<Of<Span>>) -> Expor
     let resource_spans = by_instance(spans)
         .map(|(instance, spans)| ResourceSpans {
             resource: Some(topology.instances()[instance].resource()),
-            scope_spans: vec![ScopeSpans { scope: Some(scope("shop.tracing")), spans, schema_url: String::new() }],
+            scope_spans: vec![ScopeSpans {
+                scope: Some(scope("shop.tracing")),
+                spans,
+                schema_url: String::new(),
+            }],
             schema_url: SCHEMA_URL.to_owned(),
         })
         .collect();

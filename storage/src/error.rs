@@ -105,6 +105,8 @@ impl Error {
             | Self::WalWrite(_)
             | Self::Closed
             | Self::DirectoryInUse { .. } => ErrorKind::Unavailable,
+            // The first entry of a tenant on a full disk: the sender keeps it and tries again.
+            Self::Catalog(error) if error.is_temporary() => ErrorKind::Unavailable,
             Self::CorruptSegment { .. }
             | Self::RefusedCorruption { .. }
             | Self::NewerFormat { .. }

@@ -2,18 +2,18 @@ use base64::engine::general_purpose::{STANDARD as PADDED, STANDARD_NO_PAD as UNP
 
 use super::*;
 
-fn token_of(values: &[&str]) -> Result<String> {
+fn token_in(values: &[&str]) -> Result<String> {
     let mut headers = HeaderMap::new();
     for value in values {
         headers.append(AUTHORIZATION, value.parse().unwrap());
     }
-    token(&headers).map(Cow::into_owned)
+    token_of(&headers).map(Cow::into_owned)
 }
 
 #[test]
 fn a_bearer_token_is_taken_as_it_is_whatever_the_case_of_the_scheme() {
     for value in ["Bearer a.b.c", "bearer a.b.c", "BEARER  a.b.c", " Bearer a.b.c "] {
-        assert_eq!(token_of(&[value]).unwrap(), "a.b.c", "{value:?}");
+        assert_eq!(token_in(&[value]).unwrap(), "a.b.c", "{value:?}");
     }
 }
 
@@ -21,11 +21,11 @@ fn a_bearer_token_is_taken_as_it_is_whatever_the_case_of_the_scheme() {
 fn a_basic_password_is_a_token_padded_or_not() {
     for user in ["u", "us", "user", ""] {
         for encoded in [PADDED.encode(format!("{user}:a.b.c")), UNPADDED.encode(format!("{user}:a.b.c"))] {
-            assert_eq!(token_of(&[&format!("Basic {encoded}")]).unwrap(), "a.b.c", "{user:?}");
-            assert_eq!(token_of(&[&format!("bASIC {encoded}")]).unwrap(), "a.b.c", "{user:?}");
+            assert_eq!(token_in(&[&format!("Basic {encoded}")]).unwrap(), "a.b.c", "{user:?}");
+            assert_eq!(token_in(&[&format!("bASIC {encoded}")]).unwrap(), "a.b.c", "{user:?}");
         }
     }
-    assert_eq!(token_of(&[&format!("Basic {}", PADDED.encode("u:a:b"))]).unwrap(), "a:b");
+    assert_eq!(token_in(&[&format!("Basic {}", PADDED.encode("u:a:b"))]).unwrap(), "a:b");
 }
 
 #[test]
@@ -48,11 +48,11 @@ fn a_header_without_one_token_is_refused_with_the_reason() {
         (&[&no_password], "no token"),
     ];
     for (values, expected) in cases {
-        let error = token_of(values).unwrap_err();
+        let error = token_in(values).unwrap_err();
         assert!(error.to_string().contains(expected), "{values:?}: {error}");
         assert_eq!(error.kind(), crate::ErrorKind::Unauthenticated);
     }
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, http::HeaderValue::from_bytes(b"Bearer \xff").unwrap());
-    assert!(token(&headers).unwrap_err().to_string().contains("ASCII"));
+    assert!(token_of(&headers).unwrap_err().to_string().contains("ASCII"));
 }

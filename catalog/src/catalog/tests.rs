@@ -32,6 +32,22 @@ fn a_tenant_keeps_its_number_across_restarts() {
 }
 
 #[test]
+fn a_tenant_that_does_not_fit_on_the_disk_is_taken_once_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(&dir.path().join("catalog.db")).unwrap();
+    let id = |n: usize| format!("tenant-{n:056}").parse().unwrap();
+    // To SQLite a file at its largest size and a full disk are the same.
+    catalog.lock().pragma_update(None, "max_page_count", 1).unwrap();
+    let refused = (0..1_000).find_map(|n| catalog.register_tenant(&id(n)).err().map(|error| (n, error)));
+    let (refused, error) = refused.expect("1,000 tenants take more pages than there are");
+    assert!(error.is_temporary(), "{error:?}");
+    catalog.lock().pragma_update(None, "max_page_count", 1_000_000).unwrap();
+    catalog.register_tenant(&id(refused)).unwrap();
+    let other = Error::InvalidTenantId { given: "A".to_owned() };
+    assert!(!other.is_temporary());
+}
+
+#[test]
 fn files_and_flushed_sequence_move_together_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let catalog = Catalog::open(&dir.path().join("catalog.db")).unwrap();

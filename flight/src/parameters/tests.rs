@@ -1,4 +1,4 @@
-use arrow::array::{DictionaryArray, Float64Array, Int64Array, NullArray, StringArray};
+use arrow::array::{Decimal128Array, DictionaryArray, Float64Array, Int64Array, NullArray, StringArray};
 use arrow::datatypes::{Int32Type, TimeUnit};
 
 use super::*;
@@ -51,6 +51,11 @@ fn null_dictionary_and_named_values_are_read() {
 fn a_number_that_does_not_fit_is_compared_as_it_is() {
     check(Some(DataType::Int64), Arc::new(Float64Array::from(vec![5.5])), &ScalarValue::from(5.5));
     check(Some(DataType::Int64), Arc::new(Float64Array::from(vec![5.0])), &ScalarValue::Int64(Some(5)));
+    let decimal =
+        |value| Arc::new(Decimal128Array::from(vec![value]).with_precision_and_scale(3, 1).unwrap());
+    check(Some(DataType::Int64), decimal(57), &ScalarValue::Decimal128(Some(57), 3, 1));
+    check(Some(DataType::Int64), decimal(50), &ScalarValue::Int64(Some(5)));
+    check(Some(DataType::Float64), decimal(57), &ScalarValue::from(5.7));
     check(Some(DataType::Int32), int(1 << 40), &ScalarValue::Int64(Some(1 << 40)));
 }
 

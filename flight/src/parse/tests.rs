@@ -199,3 +199,22 @@ fn chains_that_would_be_too_deep_a_tree_are_refused_before_it_is_built() {
     );
     parsed(&chain("1 FROM t", ", t", MAX_TABLES - 1));
 }
+
+/// `t0`, and `count` named queries that each read the one before as `reads` says; then a read of the last.
+fn named_queries(count: usize, reads: impl Fn(String) -> String) -> String {
+    let steps: Vec<_> = (1..=count)
+        .map(|i| format!("t{i} AS (SELECT 1 AS x FROM {})", reads(format!("T{}", i - 1))))
+        .collect();
+    format!("WITH {} SELECT x FROM t{count}", steps.join(", "))
+}
+
+#[test]
+fn a_named_query_counts_as_often_as_it_is_used() {
+    let twice = |table: String| format!("{table} AS a, (SELECT * FROM {table}) AS b");
+    parsed(&named_queries(6, twice));
+    assert!(refused(&named_queries(7, twice)).contains("mentions of tables"));
+    assert!(refused(&format!("EXPLAIN {}", named_queries(40, twice))).contains("each time it is used"));
+    parsed(&named_queries(100, |table| table));
+    parsed("WITH t AS (SELECT * FROM t) SELECT 1");
+    parsed("WITH RECURSIVE t AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM t WHERE x < 9) SELECT x FROM t");
+}

@@ -117,6 +117,31 @@ async fn work_that_blocks_its_thread_still_times_out() {
 }
 
 #[tokio::test]
+async fn a_stream_that_nobody_reads_ends_its_producer_at_the_timeout() {
+    let runtime = QueryRuntime::try_new(2, Some(Duration::from_millis(20))).unwrap();
+    let (held, dropped) = canary();
+    let stream = runtime.produce(|sender| async move {
+        let _held = held;
+        while sender.send(()).await {}
+        Ok(())
+    });
+    dropped.await.unwrap();
+    let items: Vec<Result<()>> = stream.collect().await;
+    assert!(matches!(items.last(), Some(Err(Error::Timeout { .. }))));
+}
+
+#[tokio::test]
+async fn a_stream_that_never_runs_dry_times_out_too() {
+    let runtime = QueryRuntime::try_new(2, Some(Duration::from_millis(20))).unwrap();
+    let stream = runtime.produce(|sender| async move {
+        while sender.send(()).await {}
+        Ok(())
+    });
+    let mut failures = stream.filter(|item| std::future::ready(item.is_err()));
+    assert!(matches!(failures.next().await, Some(Err(Error::Timeout { .. }))));
+}
+
+#[tokio::test]
 async fn a_panic_in_a_call_is_an_error_of_that_call_alone() {
     let runtime = runtime();
     let result: Result<()> = runtime.run(async { panic!("on purpose") }).await;

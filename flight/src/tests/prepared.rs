@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, NullArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::ipc::CompressionType;
+use arrow::ipc::writer::IpcWriteOptions;
+use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::sql::{
-    Any, Command, CommandPreparedStatementQuery, CommandStatementQuery, CommandStatementUpdate,
-    ProstMessageExt, TicketStatementQuery,
+    ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any, Command,
+    CommandPreparedStatementQuery, CommandStatementQuery, CommandStatementUpdate, ProstMessageExt,
+    TicketStatementQuery,
 };
 use arrow_flight::{Action, FlightDescriptor, IpcMessage, Ticket};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use prost::Message;
 use tonic::Code;
 
@@ -221,4 +225,33 @@ async fn handshake_gives_the_token_back_and_sessions_close() {
         inner.list_actions(arrow_flight::Empty {}).await.unwrap().into_inner().try_collect().await.unwrap();
     let names: Vec<_> = actions.iter().map(|a| a.r#type.as_str()).collect();
     assert_eq!(names, ["CreatePreparedStatement", "ClosePreparedStatement", "CloseSession"]);
+}
+
+#[tokio::test]
+async fn compressed_parameters_are_refused_before_they_are_unpacked() {
+    let server = TestServer::start().await;
+    let mut inner = server.client().into_inner();
+    let request =
+        ActionCreatePreparedStatementRequest { query: "SELECT ? AS x".to_owned(), transaction_id: None };
+    let action = Action {
+        r#type: "CreatePreparedStatement".to_owned(),
+        body: request.as_any().encode_to_vec().into(),
+    };
+    let results: Vec<_> = inner.do_action(action).await.unwrap().into_inner().try_collect().await.unwrap();
+    let created = Any::decode(results[0].body.as_ref()).unwrap();
+    let created: ActionCreatePreparedStatementResult = created.unpack().unwrap().unwrap();
+    let prepared_statement_handle = created.prepared_statement_handle;
+
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(100_000)]));
+    let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME)).unwrap();
+    let command = CommandPreparedStatementQuery { prepared_statement_handle }.as_any();
+    let descriptor = FlightDescriptor::new_cmd(command.encode_to_vec());
+    let messages = FlightDataEncoderBuilder::new()
+        .with_options(options)
+        .with_flight_descriptor(Some(descriptor))
+        .build(futures::stream::iter([Ok(row(vec![("0", text)]))]));
+    let messages = messages.map(Result::unwrap);
+    let status = inner.do_put(messages).await.map(|_| ()).unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented);
+    assert!(status.message().contains("compression of bound parameters"), "{status}");
 }

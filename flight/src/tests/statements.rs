@@ -78,6 +78,26 @@ async fn attributes_are_reached_by_operator_subscript_and_function() {
     assert_eq!(names, ["attributes['http.route']", "attributes ->> 'http.route'"]);
 }
 
+/// Text columns are dictionaries inside; some of DataFusion's functions take none.
+#[tokio::test]
+async fn every_aggregate_of_text_takes_every_text_column() {
+    let server = server_with_logs().await;
+    for column in ["service_name", "attributes", "body"] {
+        for aggregate in
+            ["approx_distinct", "count", "min", "max", "array_agg", "first_value", "last_value", "any_value"]
+        {
+            let sql = format!("SELECT {aggregate}({column}) AS a FROM logs");
+            assert_eq!(server.rows(&sql).await[0].num_rows(), 1, "{sql}");
+        }
+    }
+    check(
+        &server,
+        "SELECT approx_distinct(service_name) AS n FROM logs",
+        &["+---+", "| n |", "+---+", "| 2 |", "+---+"],
+    )
+    .await;
+}
+
 #[tokio::test]
 async fn attributes_can_be_grouped_ordered_and_nested_deeply() {
     let server = server_with_logs().await;

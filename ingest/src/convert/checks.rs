@@ -11,14 +11,14 @@ use super::json;
 
 /// The configurable limits of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// How far a timestamp may lie after the time of receipt.
-    pub max_future_ns: i64,
+    pub(crate) max_future_ns: i64,
 }
 
 /// Who decides which records are kept.
 #[derive(Clone, Copy, Debug)]
-pub enum Policy<'a> {
+pub(crate) enum Policy<'a> {
     /// A live request: every rule applies.
     Check(Limits),
     /// A logged request: exactly these ordinals are dropped and nothing is checked.
@@ -27,8 +27,7 @@ pub enum Policy<'a> {
 
 /// Why a record was rejected. The text goes to the sender, so it says what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Reason {
+pub(crate) enum Reason {
     #[error("{field} is past 2262-04-11T23:47:16Z, the last time that 64-bit nanoseconds can hold")]
     TimeOutOfRange { field: &'static str },
     #[error(
@@ -48,10 +47,10 @@ pub enum Reason {
 
 /// A record that was not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rejection {
+pub(crate) struct Rejection {
     /// The record's index in the depth-first order of the request.
-    pub ordinal: u32,
-    pub reason: Reason,
+    pub(crate) ordinal: u32,
+    pub(crate) reason: Reason,
 }
 
 /// Counts the records of one request and decides about each.

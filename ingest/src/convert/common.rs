@@ -55,15 +55,6 @@ struct ScopeKeys {
     fault: Option<Reason>,
 }
 
-/// The resource and the scope as texts, for the identity of a series.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Origin<'a> {
-    pub(super) resource_attributes: Option<&'a str>,
-    pub(super) scope_name: Option<&'a str>,
-    pub(super) scope_version: Option<&'a str>,
-    pub(super) scope_attributes: Option<&'a str>,
-}
-
 /// Builder of the shared columns.
 #[derive(Debug)]
 pub(super) struct CommonColumns {
@@ -172,14 +163,19 @@ impl CommonColumns {
         self.scope = Some(keys);
     }
 
-    pub(super) fn origin(&self) -> Origin<'_> {
-        let (resource, scope) = self.entered();
-        Origin {
-            resource_attributes: resource.attributes.map(|key| self.resource_attributes.text(key)),
-            scope_name: scope.name.map(|key| self.scope_name.text(key)),
-            scope_version: scope.version.map(|key| self.scope_version.text(key)),
-            scope_attributes: scope.attributes.map(|key| self.scope_attributes.text(key)),
-        }
+    /// What the identity of a series takes from the resource.
+    pub(super) fn resource_text(&self) -> Option<&str> {
+        self.resource?.attributes.map(|key| self.resource_attributes.text(key))
+    }
+
+    /// What it takes from the scope: name, version, attributes.
+    pub(super) fn scope_texts(&self) -> [Option<&str>; 3] {
+        let (_, scope) = self.entered();
+        [
+            scope.name.map(|key| self.scope_name.text(key)),
+            scope.version.map(|key| self.scope_version.text(key)),
+            scope.attributes.map(|key| self.scope_attributes.text(key)),
+        ]
     }
 
     /// The first time that is not zero decides; without one it is the time of receipt.

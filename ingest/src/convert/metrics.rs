@@ -12,18 +12,20 @@ use super::columns::{Column, Key, NamedColumns, RepeatedText, Times};
 use super::common::{CommonColumns, Shared};
 use super::exemplars::{self, Exemplars};
 use super::points::{Point, PointColumns};
-use super::series::{MetricIdentity, SeriesHasher};
+use super::series::SeriesHasher;
 use super::{Converted, finish};
 use crate::Result;
 
 pub(super) fn convert(request: &ExportMetricsServiceRequest, common: CommonColumns) -> Result<Converted> {
-    let mut writer = Writer { common, own: MetricColumns::default(), series: SeriesHasher::default() };
+    let mut writer = Writer { common, own: MetricColumns::default() };
     for resource_metrics in &request.resource_metrics {
         writer.common.enter_resource(resource_metrics.resource.as_ref(), &resource_metrics.schema_url);
+        let resource = SeriesHasher::new().with(&[writer.common.resource_text()]);
         for scope_metrics in &resource_metrics.scope_metrics {
             writer.common.enter_scope(scope_metrics.scope.as_ref(), &scope_metrics.schema_url);
+            let scope = resource.with(&writer.common.scope_texts());
             for metric in &scope_metrics.metrics {
-                writer.metric(metric);
+                writer.metric(metric, &scope);
             }
         }
     }
@@ -34,12 +36,11 @@ pub(super) fn convert(request: &ExportMetricsServiceRequest, common: CommonColum
 struct Writer {
     common: CommonColumns,
     own: MetricColumns,
-    series: SeriesHasher,
 }
 
 /// The shared part of a metric's rows.
-#[derive(Clone, Copy)]
 struct MetricKeys {
+    series: SeriesHasher,
     name: Key,
     description: Key,
     unit: Key,
@@ -50,30 +51,31 @@ struct MetricKeys {
 }
 
 impl Writer {
-    fn metric(&mut self, metric: &Metric) {
+    fn metric(&mut self, metric: &Metric, scope: &SeriesHasher) {
         match &metric.data {
             None => {}
             Some(Data::Gauge(gauge)) => {
-                let keys = self.enter(metric, "gauge", None, None);
-                self.points(metric, keys, &gauge.data_points);
+                let keys = self.enter(metric, scope, "gauge", None, None);
+                self.points(metric, &keys, &gauge.data_points);
             }
             Some(Data::Sum(sum)) => {
                 let temporality = Some(sum.aggregation_temporality);
-                let keys = self.enter(metric, "sum", temporality, Some(sum.is_monotonic));
-                self.points(metric, keys, &sum.data_points);
+                let keys = self.enter(metric, scope, "sum", temporality, Some(sum.is_monotonic));
+                self.points(metric, &keys, &sum.data_points);
             }
             Some(Data::Histogram(histogram)) => {
-                let keys = self.enter(metric, "histogram", Some(histogram.aggregation_temporality), None);
-                self.points(metric, keys, &histogram.data_points);
+                let keys =
+                    self.enter(metric, scope, "histogram", Some(histogram.aggregation_temporality), None);
+                self.points(metric, &keys, &histogram.data_points);
             }
             Some(Data::ExponentialHistogram(histogram)) => {
                 let temporality = Some(histogram.aggregation_temporality);
-                let keys = self.enter(metric, "exponential_histogram", temporality, None);
-                self.points(metric, keys, &histogram.data_points);
+                let keys = self.enter(metric, scope, "exponential_histogram", temporality, None);
+                self.points(metric, &keys, &histogram.data_points);
             }
             Some(Data::Summary(summary)) => {
-                let keys = self.enter(metric, "summary", None, None);
-                self.points(metric, keys, &summary.data_points);
+                let keys = self.enter(metric, scope, "summary", None, None);
+                self.points(metric, &keys, &summary.data_points);
             }
         }
     }
@@ -81,22 +83,23 @@ impl Writer {
     fn enter(
         &mut self,
         metric: &Metric,
+        scope: &SeriesHasher,
         kind: &str,
         temporality: Option<i32>,
         is_monotonic: Option<bool>,
     ) -> MetricKeys {
         let temporality = temporality.map(temporality_text);
-        self.series.enter_metric(&MetricIdentity {
-            origin: self.common.origin(),
-            name: &metric.name,
-            unit: &metric.unit,
-            kind,
-            temporality: temporality.as_deref(),
-            is_monotonic,
-        });
+        let series = scope.with(&[
+            Some(&metric.name),
+            Some(&metric.unit),
+            Some(kind),
+            temporality.as_deref(),
+            is_monotonic.map(|is_monotonic| if is_monotonic { "true" } else { "false" }),
+        ]);
         let metadata = (!metric.metadata.is_empty())
             .then(|| self.own.metadata.intern(self.common.json.attributes(&metric.metadata)));
         MetricKeys {
+            series,
             name: self.own.name.intern(&metric.name),
             description: self.own.description.intern(&metric.description),
             unit: self.own.unit.intern(&metric.unit),
@@ -107,7 +110,7 @@ impl Writer {
         }
     }
 
-    fn points<P: Point>(&mut self, metric: &Metric, keys: MetricKeys, points: &[P]) {
+    fn points<P: Point>(&mut self, metric: &Metric, keys: &MetricKeys, points: &[P]) {
         let metadata = checks::depth(&metric.metadata, "metadata of the metric");
         for point in points {
             let fields = point.fields();
@@ -126,7 +129,7 @@ impl Writer {
             };
             if self.common.admit(&shared, check) {
                 let (row, attributes) = self.common.push(&shared);
-                self.own.series_id.set(row, self.series.id(attributes));
+                self.own.series_id.set(row, keys.series.id(attributes));
                 self.own.start_timestamp.set_otlp(row, fields.start_time_unix_nano);
                 self.own.exemplars.push(row, fields.exemplars, &mut self.common.json);
                 self.own.push_metric(row, keys);
@@ -162,7 +165,7 @@ struct MetricColumns {
 }
 
 impl MetricColumns {
-    fn push_metric(&mut self, row: usize, keys: MetricKeys) {
+    fn push_metric(&mut self, row: usize, keys: &MetricKeys) {
         self.name.set_key(row, keys.name);
         self.description.set_key(row, keys.description);
         self.unit.set_key(row, keys.unit);

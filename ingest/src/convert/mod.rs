@@ -8,7 +8,7 @@
 //! | `common.rs` | the columns all tables share |
 //! | `logs.rs`, `traces.rs`, `metrics.rs` | the columns of one signal |
 //! | `points.rs`, `exemplars.rs`, `series.rs` | the five kinds of data point, their exemplars, their identity |
-//! | `restore.rs` | the inverse, for the tests |
+//! | `restore/` | the inverse, for the tests |
 //!
 //! ```text
 //! bytes --prost--> request --walk--> resource { scope { record: admitted? -> one row } } --> batch + rejections
@@ -17,7 +17,7 @@
 //! **Invariants**
 //! - The batch has exactly `alula_catalog::schema::entry_schema(signal)`.
 //! - A record is admitted or rejected as a whole and alone: a bad record never fails its neighbours.
-//! - No admitted field is lost: `restore.rs` makes an equal request of the batch.
+//! - No admitted field is lost: `restore/` makes an equal request of the batch.
 //! - The replay of a request's rejected ordinals gives the batch that the live request gave.
 
 mod checks;
@@ -45,29 +45,30 @@ use crate::{Error, Result};
 use columns::NamedColumns;
 use common::CommonColumns;
 
-pub use checks::{Limits, Policy, Reason, Rejection};
+pub(crate) use checks::{Limits, Policy, Reason, Rejection};
 
 /// The largest payload, in bytes, that is converted.
 ///
-/// A byte of payload makes at most six bytes of text, so every 32-bit offset of the batch fits.
-pub const MAX_PAYLOAD_BYTES: usize = 256 * 1024 * 1024;
+/// A byte of payload makes at most 31 bytes of text (an empty entity reference is two bytes and becomes 62), so every
+/// 32-bit offset of the batch fits.
+pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024 * 1024;
 
 /// What a conversion must know besides the payload.
 #[derive(Clone, Debug)]
-pub struct Context<'a> {
-    pub tenant: TenantId,
+pub(crate) struct Context<'a> {
+    pub(crate) tenant: TenantId,
     /// Units: nanoseconds since the Unix epoch.
-    pub received_ns: i64,
-    pub policy: Policy<'a>,
+    pub(crate) received_ns: i64,
+    pub(crate) policy: Policy<'a>,
 }
 
 /// The rows of one request.
 #[derive(Clone, Debug)]
-pub struct Converted {
+pub(crate) struct Converted {
     /// Shape: a row for each record that was kept, in the order of the request.
-    pub batch: RecordBatch,
+    pub(crate) batch: RecordBatch,
     /// In ascending order of ordinals. Empty when replaying.
-    pub rejected: Vec<Rejection>,
+    pub(crate) rejected: Vec<Rejection>,
 }
 
 /// Converts the protobuf bytes of one export request.
@@ -75,7 +76,7 @@ pub struct Converted {
 /// # Errors
 /// [`Error::Malformed`] — the payload is not a message of this signal; sending it again is pointless.
 /// [`Error::TooLarge`] — the payload exceeds [`MAX_PAYLOAD_BYTES`].
-pub fn convert(signal: Signal, payload: &[u8], context: &Context<'_>) -> Result<Converted> {
+pub(crate) fn convert(signal: Signal, payload: &[u8], context: &Context<'_>) -> Result<Converted> {
     if payload.len() > MAX_PAYLOAD_BYTES {
         return Err(Error::TooLarge { limit_bytes: MAX_PAYLOAD_BYTES });
     }
