@@ -1,7 +1,9 @@
 //! The transport: one port, its limits, and the services that are not ours (health, reflection).
 
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use alula_auth::AuthLayer;
@@ -9,6 +11,7 @@ use alula_flight::FlightSql;
 use alula_ingest::{Ingest, LogsService, MetricsService, TraceService};
 use futures::{Stream, TryStreamExt};
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Semaphore;
 use tonic::transport::server::{Router, TcpIncoming};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
@@ -103,11 +106,24 @@ fn refused(addr: SocketAddr, source: io::Error) -> StartError {
     }
 }
 
+/// Connections open at one time; more are closed as they come.
+const MAX_CONNECTIONS: usize = 2_000;
+
 /// Small answers are not held back to be sent with later ones.
 pub(super) fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<GrpcOnly>> {
     let incoming =
         TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE_INTERVAL));
-    incoming.map_ok(GrpcOnly::new)
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    incoming.try_filter_map(move |stream| {
+        let connection = match Arc::clone(&slots).try_acquire_owned() {
+            Ok(slot) => Some(GrpcOnly::new(stream, slot)),
+            Err(_) => {
+                tracing::debug!("a connection was closed: {MAX_CONNECTIONS} are open already");
+                None
+            }
+        };
+        ready(Ok(connection))
+    })
 }
 
 pub(super) fn router(

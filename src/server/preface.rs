@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
@@ -35,6 +36,8 @@ pub(super) struct GrpcOnly {
     waiting: Option<Waiting>,
     /// Written by the server before it may be sent.
     held: Vec<u8>,
+    /// This connection's share of all that may be open.
+    _slot: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug)]
@@ -45,13 +48,14 @@ struct Waiting {
 }
 
 impl GrpcOnly {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self::within(stream, PREFACE_TIMEOUT)
+    /// The connection keeps `slot` until it is closed.
+    pub(super) fn new(stream: TcpStream, slot: OwnedSemaphorePermit) -> Self {
+        Self { _slot: Some(slot), ..Self::within(stream, PREFACE_TIMEOUT) }
     }
 
     fn within(stream: TcpStream, limit: Duration) -> Self {
         let waiting = Waiting { seen: 0, deadline: Box::pin(sleep(limit)) };
-        Self { stream, waiting: Some(waiting), held: Vec::new() }
+        Self { stream, waiting: Some(waiting), held: Vec::new(), _slot: None }
     }
 
     /// Looks at the next bytes of a connection whose preface is not complete.
@@ -82,7 +86,8 @@ impl GrpcOnly {
         };
         let _ = self.stream.try_write(&answer);
         let peer = self.stream.peer_addr().map_or_else(|_| "a client".to_owned(), |peer| peer.to_string());
-        tracing::warn!(
+        // Not a warning: whoever scans ports could fill the log with them.
+        tracing::info!(
             "{peer} speaks {speaks} to the gRPC port, which has no TLS: \
              clients need grpc:// (ADBC), useEncryption=false (JDBC) or http:// (OTLP exporters)"
         );

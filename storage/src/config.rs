@@ -16,7 +16,8 @@ pub struct Config {
     pub max_buffer_bytes: usize,
     /// Size at which the log goes on in a new segment.
     pub wal_segment_bytes: u64,
-    /// Bytes of entries that may wait for the log's writer; past that, appends are refused at once.
+    /// Bytes of entries, as received or as rows, whichever is more, that may wait for the log's writer; past that, appends are
+    /// refused at once.
     pub wal_queue_bytes: usize,
     /// What to do at start when acknowledged entries cannot be read back.
     pub on_corruption: OnCorruption,

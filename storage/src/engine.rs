@@ -159,7 +159,10 @@ impl Storage {
             limit: inner.queue_limit,
             unit: "bytes",
         };
-        let permits = u32::try_from(bytes.max(1)).unwrap_or(u32::MAX);
+        // Rows can be far larger than the bytes they came in: an empty log record is two bytes. An entry that alone is larger
+        // than the queue waits there alone.
+        let waiting_bytes = bytes.max(entry.batch.get_array_memory_size()).clamp(1, inner.queue_limit);
+        let permits = u32::try_from(waiting_bytes).unwrap_or(u32::MAX);
         let queued = match Arc::clone(&inner.queue_bytes).try_acquire_many_owned(permits) {
             Ok(queued) => queued,
             Err(TryAcquireError::NoPermits) => return Err(overloaded),

@@ -7,7 +7,7 @@ use super::*;
 async fn connect() -> (TcpStream, GrpcOnly) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let mut server = GrpcOnly::new(listener.accept().await.unwrap().0);
+    let mut server = GrpcOnly::within(listener.accept().await.unwrap().0, PREFACE_TIMEOUT);
     server.write_all(b"settings").await.unwrap();
     server.flush().await.unwrap();
     (client, server)

@@ -105,6 +105,17 @@ async fn an_entry_past_the_queue_is_refused_for_good() {
 }
 
 #[tokio::test]
+async fn an_entry_whose_rows_are_larger_than_the_queue_is_taken_alone() {
+    let dir = tempdir().unwrap();
+    let storage = open(Config { wal_queue_bytes: 64, ..config(dir.path()) }).unwrap();
+    let large = entry("a", "large", NOON_S, 1_000);
+    assert!(large.payload.len() < 64 && large.batch.get_array_memory_size() > 64);
+    storage.append(large).await.unwrap();
+    storage.append(entry("a", "next", NOON_S, 1)).await.unwrap();
+    assert_eq!(bodies(&storage, "a").await.len(), 1_001);
+}
+
+#[tokio::test]
 async fn a_second_process_is_told_who_has_the_directory() {
     let dir = tempdir().unwrap();
     let _storage = open(config(dir.path())).unwrap();
