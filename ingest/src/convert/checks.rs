@@ -41,6 +41,16 @@ pub(crate) enum Reason {
     InvalidTraceId,
     #[error("span_id must be 8 bytes and not all zero")]
     InvalidSpanId,
+    #[error(
+        "the request has more than {limit} records, which is more than its size can fill; \
+         records without content are not kept beyond that"
+    )]
+    TooManyRecords { limit: u64 },
+    #[error(
+        "the texts of resource, scope and metric, repeated in each row, pass {limit_bytes} bytes for this request; \
+         shorten them or send fewer records in a request"
+    )]
+    TooMuchRepeated { limit_bytes: u64 },
     #[error("bucket_counts must have one element more than explicit_bounds, or both must be empty")]
     BucketsDoNotFit,
 }

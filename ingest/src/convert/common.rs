@@ -11,6 +11,7 @@ use alula_catalog::schema;
 
 use super::checks::{self, Admission, Limits, Reason};
 use super::columns::{Column, Key, NamedColumns, RepeatedText, Times, saturate};
+use super::expansion::Expansion;
 use super::json::JsonText;
 use super::{Context, Rejection};
 
@@ -42,6 +43,8 @@ struct ResourceKeys {
     schema_url: Key,
     service_name: Option<Key>,
     fault: Option<Reason>,
+    /// Bytes of the texts above.
+    text_bytes: usize,
 }
 
 /// The shared part of a scope's rows.
@@ -53,6 +56,8 @@ struct ScopeKeys {
     dropped_attributes_count: Option<u32>,
     schema_url: Key,
     fault: Option<Reason>,
+    /// Bytes of the texts above.
+    text_bytes: usize,
 }
 
 /// Builder of the shared columns.
@@ -60,6 +65,9 @@ struct ScopeKeys {
 pub(super) struct CommonColumns {
     received_ns: i64,
     admission: Admission,
+    expansion: Expansion,
+    /// Bytes of the current metric's texts.
+    metric_text_bytes: usize,
     pub(super) json: JsonText,
     rows: usize,
     resource: Option<ResourceKeys>,
@@ -86,12 +94,14 @@ pub(super) struct CommonColumns {
 }
 
 impl CommonColumns {
-    pub(super) fn new(context: &Context<'_>) -> Self {
+    pub(super) fn new(context: &Context<'_>, payload_bytes: usize) -> Self {
         let mut tenant_id = RepeatedText::default();
         let tenant = tenant_id.intern(context.tenant.as_str());
         Self {
             received_ns: context.received_ns,
             admission: Admission::new(context.policy),
+            expansion: Expansion::of(payload_bytes),
+            metric_text_bytes: 0,
             json: JsonText::default(),
             rows: 0,
             resource: None,
@@ -119,6 +129,7 @@ impl CommonColumns {
 
     /// Makes `resource` the one that the following scopes belong to.
     pub(super) fn enter_resource(&mut self, resource: Option<&Resource>, schema_url: &str) {
+        let mut text_bytes = schema_url.len();
         let schema_url = self.resource_schema_url.intern(schema_url);
         let mut keys = ResourceKeys {
             attributes: None,
@@ -127,23 +138,30 @@ impl CommonColumns {
             schema_url,
             service_name: None,
             fault: None,
+            text_bytes: 0,
         };
         if let Some(resource) = resource {
             keys.fault = checks::depth(&resource.attributes, "resource attributes").err();
-            keys.attributes =
-                Some(self.resource_attributes.intern(self.json.attributes(&resource.attributes)));
+            let attributes = self.json.attributes(&resource.attributes);
+            text_bytes += attributes.len();
+            keys.attributes = Some(self.resource_attributes.intern(attributes));
             keys.dropped_attributes_count = Some(resource.dropped_attributes_count);
             if !resource.entity_refs.is_empty() {
                 let refs = self.json.entity_refs(&resource.entity_refs);
+                text_bytes += refs.len();
                 keys.entity_refs = Some(self.resource_entity_refs.intern(refs));
             }
-            keys.service_name = service_name(resource).map(|name| self.service_name.intern(name));
+            let name = service_name(resource);
+            text_bytes += name.map_or(0, str::len);
+            keys.service_name = name.map(|name| self.service_name.intern(name));
         }
+        keys.text_bytes = text_bytes;
         self.resource = Some(keys);
     }
 
     /// Makes `scope` the one that the following records belong to.
     pub(super) fn enter_scope(&mut self, scope: Option<&InstrumentationScope>, schema_url: &str) {
+        let mut text_bytes = schema_url.len();
         let schema_url = self.scope_schema_url.intern(schema_url);
         let mut keys = ScopeKeys {
             name: None,
@@ -152,15 +170,24 @@ impl CommonColumns {
             dropped_attributes_count: None,
             schema_url,
             fault: None,
+            text_bytes: 0,
         };
         if let Some(scope) = scope {
             keys.fault = checks::depth(&scope.attributes, "scope attributes").err();
             keys.name = Some(self.scope_name.intern(&scope.name));
             keys.version = Some(self.scope_version.intern(&scope.version));
-            keys.attributes = Some(self.scope_attributes.intern(self.json.attributes(&scope.attributes)));
+            let attributes = self.json.attributes(&scope.attributes);
+            text_bytes += scope.name.len() + scope.version.len() + attributes.len();
+            keys.attributes = Some(self.scope_attributes.intern(attributes));
             keys.dropped_attributes_count = Some(scope.dropped_attributes_count);
         }
+        keys.text_bytes = text_bytes;
         self.scope = Some(keys);
+    }
+
+    /// Makes a metric whose texts have this length the one that the following points belong to.
+    pub(super) fn enter_metric(&mut self, text_bytes: usize) {
+        self.metric_text_bytes = text_bytes;
     }
 
     /// What the identity of a series takes from the resource.
@@ -191,6 +218,8 @@ impl CommonColumns {
     pub(super) fn admit(&mut self, shared: &Shared<'_>, own: impl FnOnce() -> Result<(), Reason>) -> bool {
         let (resource, scope) = self.entered();
         let received_ns = self.received_ns;
+        let repeated_bytes = resource.text_bytes + scope.text_bytes + self.metric_text_bytes;
+        let expansion = &mut self.expansion;
         self.admission.admit(|limits: Limits| {
             if let Some(fault) = resource.fault.or(scope.fault) {
                 return Err(fault);
@@ -198,7 +227,9 @@ impl CommonColumns {
             // Before the bound on the future, which a time that does not fit would break for the wrong reason.
             own()?;
             checks::not_in_future(shared.timestamp.ns, received_ns, limits)?;
-            checks::depth(shared.attributes, "attributes")
+            checks::depth(shared.attributes, "attributes")?;
+            // Last, so that only records that are kept use the allowance up.
+            expansion.take(repeated_bytes)
         })
     }
 

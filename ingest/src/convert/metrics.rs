@@ -98,6 +98,9 @@ impl Writer {
         ]);
         let metadata = (!metric.metadata.is_empty())
             .then(|| self.own.metadata.intern(self.common.json.attributes(&metric.metadata)));
+        let metadata_bytes = metadata.map_or(0, |key| self.own.metadata.text(key).len());
+        let text_bytes = metric.name.len() + metric.description.len() + metric.unit.len() + metadata_bytes;
+        self.common.enter_metric(text_bytes);
         MetricKeys {
             series,
             name: self.own.name.intern(&metric.name),

@@ -3,6 +3,7 @@
 //! | file | purpose |
 //! |---|---|
 //! | `checks.rs` | which records are kept, and why not |
+//! | `expansion.rs` | how much larger than the request its rows may become |
 //! | `json.rs` | canonical JSON text of attributes |
 //! | `columns.rs` | column builders addressed by row, interned texts |
 //! | `common.rs` | the columns all tables share |
@@ -24,6 +25,7 @@ mod checks;
 mod columns;
 mod common;
 mod exemplars;
+mod expansion;
 mod json;
 mod logs;
 mod metrics;
@@ -80,7 +82,7 @@ pub(crate) fn convert(signal: Signal, payload: &[u8], context: &Context<'_>) -> 
     if payload.len() > MAX_PAYLOAD_BYTES {
         return Err(Error::TooLarge { limit_bytes: MAX_PAYLOAD_BYTES });
     }
-    let common = CommonColumns::new(context);
+    let common = CommonColumns::new(context, payload.len());
     match signal {
         Signal::Metrics => metrics::convert(&decode(payload, "ExportMetricsServiceRequest")?, common),
         Signal::Logs => logs::convert(&decode(payload, "ExportLogsServiceRequest")?, common),

@@ -215,3 +215,34 @@ fn replay_drops_what_it_is_told_and_checks_nothing() {
         assert_eq!(converted.batch.num_rows(), rows, "{ordinals:?}");
     }
 }
+
+fn logs_of(resource_text: usize, count: usize) -> ExportLogsServiceRequest {
+    let resource = Resource {
+        attributes: vec![attribute("large", text(&"x".repeat(resource_text)))],
+        ..Default::default()
+    };
+    let scope_logs = vec![ScopeLogs { log_records: vec![LogRecord::default(); count], ..Default::default() }];
+    let resource = ResourceLogs { resource: Some(resource), scope_logs, ..Default::default() };
+    ExportLogsServiceRequest { resource_logs: vec![resource] }
+}
+
+/// Scenario: one resource of a megabyte with a hundred thousand empty records, a request of 1.2 MB that would be 100 GB of
+/// rows. Accepted once, the log would bring it back at every start.
+#[test]
+fn texts_repeated_beyond_measure_are_rejected_and_what_fits_is_kept() {
+    let converted = live(Signal::Logs, &logs_of(1 << 20, 100_000));
+    assert_eq!(converted.batch.num_rows(), 255, "256 MiB of a resource of a little over 1 MiB");
+    assert_eq!(converted.batch.num_rows() + converted.rejected.len(), 100_000);
+    assert!(converted.rejected[0].reason.to_string().contains("repeated in each row, pass 268435456 bytes"));
+    let converted = live(Signal::Logs, &logs_of(2 << 10, 10_000));
+    assert_eq!(converted.rejected, [], "a large but real resource");
+}
+
+#[test]
+fn records_without_content_are_rejected_beyond_what_the_size_can_fill() {
+    let request = logs_of(0, 50_000);
+    let limit = 10_000 + request.encoded_len() / 16;
+    let converted = live(Signal::Logs, &request);
+    assert_eq!(converted.batch.num_rows(), limit);
+    assert_eq!(converted.rejected.len(), 50_000 - limit);
+}
