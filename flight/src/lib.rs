@@ -9,7 +9,7 @@
 //! | `metadata.rs`, `sql_info.rs`, `xdbc_type_info.rs` | what the server says of itself and its tables |
 //! | `context.rs` | from a principal to a session: the only way to rows |
 //! | `information_schema.rs`, `functions.rs`, `aggregates.rs` | what is in a session: tables about tables, functions, operators |
-//! | `dialect.rs`, `parse.rs`, `parameters.rs`, `plan.rs` | from SQL text to a stream of batches |
+//! | `dialect.rs`, `parse.rs`, `inlining.rs`, `parameters.rs`, `plan.rs` | from SQL text to a stream of batches |
 //! | `runtime.rs` | the threads that all of it runs on |
 //! | `wire.rs`, `encode.rs` | from batches to messages that every client reads |
 //! | `status.rs`, `error.rs` | what goes wrong, and what a client is told |
@@ -30,6 +30,7 @@ mod error;
 mod functions;
 mod handshake;
 mod information_schema;
+mod inlining;
 mod metadata;
 mod parameters;
 mod parse;

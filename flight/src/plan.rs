@@ -20,7 +20,7 @@ use crate::context::QueryContext;
 use crate::parameters::{Bound, Parameter, infer};
 use crate::parse::{Parsed, distance, parse};
 use crate::wire::wire_schema;
-use crate::{Error, Result};
+use crate::{Error, Result, inlining};
 
 /// A statement that has been planned and may be run.
 pub(crate) struct Planned {
@@ -46,6 +46,7 @@ impl Planned {
         let read_only =
             SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         read_only.verify_plan(&plan)?;
+        inlining::check(&plan)?;
         let parameters = infer(&plan, parameters)?;
         Ok(Self { context, plan, parameters })
     }

@@ -238,6 +238,24 @@ async fn long_chains_of_operators_do_not_overflow_a_stack() {
     assert_eq!(server.rows(&sum).await[0].column(0).as_primitive::<Int64Type>().value(0), 501);
 }
 
+/// Scenario: forty columns, each computed twice from the one before: 1.5 KB of SQL that the optimizer would blow up to 2^40
+/// operations while it pushes the filter down.
+#[tokio::test]
+async fn expressions_that_double_at_each_step_are_refused_before_they_grow() {
+    let server = server_with_logs().await;
+    for step in ["v + v", "CASE WHEN v > 1 THEN v ELSE v + 1 END"] {
+        let chain = |steps: usize| {
+            let ctes: String =
+                (1..=steps).map(|i| format!(", t{i} AS (SELECT {step} AS v FROM t{})", i - 1)).collect();
+            format!(
+                "WITH t0 AS (SELECT severity_number AS v FROM logs){ctes} SELECT count(*) FROM t{steps} WHERE v > 0"
+            )
+        };
+        check_refused(&server, &chain(40), Code::ResourceExhausted, "operations in one expression").await;
+        assert_eq!(server.rows(&chain(6)).await[0].num_rows(), 1, "a short chain is fine");
+    }
+}
+
 #[tokio::test]
 async fn a_statement_that_is_too_long_or_runs_too_long_is_told_which_limit() {
     let server = TestServer::start_with(|config| {
