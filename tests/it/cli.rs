@@ -62,7 +62,7 @@ async fn sql_writes_json_and_json_lines() {
     assert_eq!(array, expected);
     let lines = formatted(&server, "jsonl").await;
     let lines = lines.expect_success().lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    assert_eq!(Value::from_iter(lines), expected);
+    assert_eq!(lines.collect::<Value>(), expected);
 }
 
 #[tokio::test]

@@ -406,7 +406,7 @@ async fn wide_and_long_answers_come_in_messages_that_default_clients_take() {
     let messages = flight.do_get(client.request(ticket(&info))).await.unwrap().into_inner();
     let stream = FlightRecordBatchStream::new_from_flight_data(messages.map_err(FlightError::from));
     let batches: Vec<_> = stream.try_collect().await.unwrap();
-    assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 40);
+    assert_eq!(batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), 40);
     assert!(batches.len() > 1);
 }
 

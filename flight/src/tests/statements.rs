@@ -245,10 +245,11 @@ async fn expressions_that_double_at_each_step_are_refused_before_they_grow() {
     let server = server_with_logs().await;
     for step in ["v + v", "CASE WHEN v > 1 THEN v ELSE v + 1 END"] {
         let chain = |steps: usize| {
-            let ctes: String =
-                (1..=steps).map(|i| format!(", t{i} AS (SELECT {step} AS v FROM t{})", i - 1)).collect();
+            let ctes: Vec<_> =
+                (1..=steps).map(|i| format!("t{i} AS (SELECT {step} AS v FROM t{})", i - 1)).collect();
+            let ctes = ctes.join(", ");
             format!(
-                "WITH t0 AS (SELECT severity_number AS v FROM logs){ctes} SELECT count(*) FROM t{steps} WHERE v > 0"
+                "WITH t0 AS (SELECT severity_number AS v FROM logs), {ctes} SELECT count(*) FROM t{steps} WHERE v > 0"
             )
         };
         check_refused(&server, &chain(40), Code::ResourceExhausted, "operations in one expression").await;
