@@ -27,7 +27,7 @@ const MAX_OPERATORS: usize = 2_000;
 const MAX_SET_OPERATIONS: usize = 200;
 
 /// Mentions of tables in a statement. Those of a named query count each time it is used.
-const MAX_TABLES: usize = 128;
+pub(crate) const MAX_TABLES: usize = 128;
 
 /// Parameters in a statement.
 pub(crate) const MAX_PARAMETERS: usize = 1_000;

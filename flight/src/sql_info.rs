@@ -19,6 +19,7 @@ use arrow_flight::sql::{
 use crate::Result;
 use crate::context::{Config, QueryEngine};
 use crate::metadata::failed;
+use crate::parse::MAX_TABLES;
 
 /// Words that have a meaning here and none in SQL:2003.
 const KEYWORDS: [&str; 16] = [
@@ -219,12 +220,12 @@ fn limits(infos: &mut SqlInfoDataBuilder, config: &Config) {
         SqlInfo::SqlMaxRowSize,
         SqlInfo::SqlMaxStatements,
         SqlInfo::SqlMaxTableNameLength,
-        SqlInfo::SqlMaxTablesInSelect,
         SqlInfo::SqlMaxUsernameLength,
     ];
     for code in unlimited {
         infos.append(code, 0_i64);
     }
+    infos.append(SqlInfo::SqlMaxTablesInSelect, MAX_TABLES as i64);
     infos.append(SqlInfo::SqlMaxRowSizeIncludesBlobs, false);
     infos.append(SqlInfo::SqlMaxStatementLength, statement);
 }

@@ -45,14 +45,21 @@ pub(crate) struct Append {
     pub frame: Frame,
     pub batch: RecordBatch,
     pub reply: oneshot::Sender<Result<SequenceNumber>>,
-    /// The entry's share of the queue's bytes, given back when this is dropped: once its rows are in the buffer.
-    #[expect(dead_code, reason = "held for its drop")]
+    /// The entry's share of the queue's bytes, given back when it is answered.
     pub queued: OwnedSemaphorePermit,
 }
 
 impl Append {
     fn table(&self) -> TableKey {
         TableKey { tenant: self.frame.tenant, signal: self.frame.signal }
+    }
+
+    /// Answers the one who appended, if still there.
+    ///
+    /// The queue's share is given back first: who has an answer can count on the room.
+    fn answer(self, answer: Result<SequenceNumber>) {
+        drop(self.queued);
+        let _ = self.reply.send(answer);
     }
 }
 
@@ -181,35 +188,35 @@ impl WalWriter {
     }
 
     /// Writes a group, syncs it, publishes its rows and acknowledges it; or refuses all of it.
-    fn commit(&mut self, mut group: Vec<Append>) {
+    fn commit(&mut self, appends: Vec<Append>) {
         let mut seq = self.last_seq;
-        let mut chunks = Vec::with_capacity(group.len());
-        group.retain_mut(|append| match Chunk::from_entry(append.frame.signal, &append.batch, seq.next()) {
-            Ok(chunk) => {
-                seq = seq.next();
-                append.frame.seq = seq;
-                chunks.push((append.table(), chunk));
-                true
+        let mut group = Vec::with_capacity(appends.len());
+        let mut chunks = Vec::with_capacity(appends.len());
+        for mut append in appends {
+            match Chunk::from_entry(append.frame.signal, &append.batch, seq.next()) {
+                Ok(chunk) => {
+                    seq = seq.next();
+                    append.frame.seq = seq;
+                    chunks.push((append.table(), chunk));
+                    group.push(append);
+                }
+                Err(error) => append.answer(Err(error)),
             }
-            Err(error) => {
-                reply(append, Err(error));
-                false
-            }
-        });
+        }
         if group.is_empty() {
             return;
         }
         if let Err(refusal) = self.write_and_sync(&group) {
-            for append in &mut group {
-                reply(append, Err(refusal.to_error()));
+            for append in group {
+                append.answer(Err(refusal.to_error()));
             }
             return;
         }
         self.last_seq = seq;
         self.buffer.append(chunks);
-        for append in &mut group {
+        for append in group {
             let seq = append.frame.seq;
-            reply(append, Ok(seq));
+            append.answer(Ok(seq));
         }
     }
 
@@ -326,13 +333,6 @@ impl Refusal {
             Self::ReadOnly(reason) => Error::ReadOnly { reason: reason.clone() },
         }
     }
-}
-
-/// Answers the one who appended, if still there.
-fn reply(append: &mut Append, answer: Result<SequenceNumber>) {
-    let (closed, _) = oneshot::channel();
-    let sender = std::mem::replace(&mut append.reply, closed);
-    let _ = sender.send(answer);
 }
 
 #[cfg(test)]
