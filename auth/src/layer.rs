@@ -3,7 +3,6 @@
 //! A request without a valid credential is answered here and never reaches the service behind; one with a valid
 //! credential carries its `Arc<Principal>` in the request's extensions.
 
-use std::error::Error as StdError;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
@@ -17,6 +16,7 @@ use tower::{Layer, Service};
 
 use crate::credential::token_of;
 use crate::{Error, ErrorKind, Principal, Result, Verifier};
+use alula_catalog::error_chain;
 
 /// Services that answer without a credential: they tell nothing about data or tenants, and health checks and
 /// tools call them before they have a token.
@@ -136,30 +136,18 @@ fn hide_credential(headers: &mut HeaderMap) {
 fn status(error: &Error, path: &str) -> Status {
     match error.kind() {
         ErrorKind::Unauthenticated => {
-            let message = chain(error);
+            let message = error_chain(error);
             tracing::debug!(path, reason = message, "refused a call without a valid credential");
             Status::unauthenticated(message)
         }
-        ErrorKind::PermissionDenied => Status::permission_denied(chain(error)),
+        ErrorKind::PermissionDenied => Status::permission_denied(error_chain(error)),
         ErrorKind::InvalidInput | ErrorKind::Internal => {
-            tracing::error!(path, error = chain(error), "cannot check a credential");
+            tracing::error!(path, error = error_chain(error), "cannot check a credential");
             Status::unavailable(
                 "the server cannot check credentials at the moment; try again, and see its log",
             )
         }
     }
-}
-
-/// An error and its sources, as one line.
-fn chain(error: &Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    line
 }
 
 #[cfg(test)]

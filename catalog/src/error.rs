@@ -6,6 +6,18 @@ use rusqlite::ErrorCode;
 
 use crate::SequenceNumber;
 
+/// An error and its sources, as one line: what the edges log, or tell a client whose mistake it was.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    line
+}
+
 /// The result of a catalog operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

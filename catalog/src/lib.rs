@@ -23,7 +23,7 @@ mod time;
 
 pub use catalog::{Catalog, DataFile, DataLoss};
 pub use connection::open_database;
-pub use error::{Error, Result};
+pub use error::{Error, Result, error_chain};
 pub use ids::{FileId, SequenceNumber, TenantId, TenantNumber};
 pub use signal::Signal;
 pub use time::{Hour, TimeRange};

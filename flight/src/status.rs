@@ -17,6 +17,7 @@
 use std::error::Error as StdError;
 
 use alula_auth::ErrorKind as AuthKind;
+use alula_catalog::error_chain;
 use alula_storage::ErrorKind as StorageKind;
 use arrow::error::ArrowError;
 use datafusion::common::{Column, SchemaError, Span};
@@ -69,7 +70,7 @@ pub(crate) fn status(error: &Error) -> Status {
         Error::Panicked(_) | Error::Engine(_) | Error::Threads(_) => (Code::Internal, INTERNAL.to_owned()),
     };
     if matches!(code, Code::Internal | Code::DataLoss) {
-        tracing::error!(error = chain(error), "a request failed");
+        tracing::error!(error = error_chain(error), "a request failed");
     }
     Status::new(code, shortened(message))
 }
@@ -245,18 +246,6 @@ fn placed(message: &str, span: Option<Span>) -> String {
         }
         _ => message.to_owned(),
     }
-}
-
-/// An error with all its sources, for the log.
-fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -16,7 +16,6 @@
 //!
 //! Source: <https://opentelemetry.io/docs/specs/otlp/#failures>
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use prost::Message;
@@ -25,6 +24,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt, pb};
 
 use crate::Error;
+use alula_catalog::error_chain;
 
 /// When a sender may try again. The causes pass within a group commit or a flush.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -34,22 +34,22 @@ const RETRY_INFO_METADATA: &str = "google.rpc.retryinfo-bin";
 /// The answer to a request that failed. Logs what the sender cannot mend.
 pub(crate) fn status(error: &Error) -> Status {
     match error {
-        Error::Malformed { .. } | Error::BrokenFraming { .. } => Status::invalid_argument(chain(error)),
-        Error::TooLarge { .. } => Status::resource_exhausted(chain(error)),
-        Error::UnknownMethod { .. } => Status::unimplemented(chain(error)),
+        Error::Malformed { .. } | Error::BrokenFraming { .. } => Status::invalid_argument(error_chain(error)),
+        Error::TooLarge { .. } => Status::resource_exhausted(error_chain(error)),
+        Error::UnknownMethod { .. } => Status::unimplemented(error_chain(error)),
         Error::Overloaded { .. } => {
-            tracing::debug!(error = chain(error), "refused an export request");
+            tracing::debug!(error = error_chain(error), "refused an export request");
             unavailable(error)
         }
         Error::Auth(auth) => match auth.kind() {
-            alula_auth::ErrorKind::Unauthenticated => Status::unauthenticated(chain(error)),
-            alula_auth::ErrorKind::PermissionDenied => Status::permission_denied(chain(error)),
+            alula_auth::ErrorKind::Unauthenticated => Status::unauthenticated(error_chain(error)),
+            alula_auth::ErrorKind::PermissionDenied => Status::permission_denied(error_chain(error)),
             alula_auth::ErrorKind::InvalidInput | alula_auth::ErrorKind::Internal => internal(error),
         },
         Error::Storage(storage) => match storage.kind() {
-            alula_storage::ErrorKind::ResourceExhausted => Status::resource_exhausted(chain(error)),
+            alula_storage::ErrorKind::ResourceExhausted => Status::resource_exhausted(error_chain(error)),
             alula_storage::ErrorKind::Unavailable => {
-                tracing::warn!(error = chain(error), "storage refused an export request");
+                tracing::warn!(error = error_chain(error), "storage refused an export request");
                 unavailable(error)
             }
             alula_storage::ErrorKind::InvalidInput
@@ -78,24 +78,12 @@ fn unavailable(error: &Error) -> Status {
     let mut metadata = MetadataMap::new();
     metadata.insert_bin(RETRY_INFO_METADATA, MetadataValue::from_bytes(&retry_info.encode_to_vec()));
     let details = ErrorDetails::with_retry_info(Some(RETRY_DELAY));
-    Status::with_error_details_and_metadata(Code::Unavailable, chain(error), details, metadata)
+    Status::with_error_details_and_metadata(Code::Unavailable, error_chain(error), details, metadata)
 }
 
 fn internal(error: &Error) -> Status {
-    tracing::error!(error = chain(error), "an export request failed");
+    tracing::error!(error = error_chain(error), "an export request failed");
     Status::internal("the server could not store the request; its log says why")
-}
-
-/// An error and its sources, as one line.
-fn chain(error: &Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    line
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use alula_catalog::{Catalog, SequenceNumber, TenantId, TenantNumber};
+use object_store::local::LocalFileSystem;
 use tokio::sync::{Semaphore, TryAcquireError, oneshot};
 
 use crate::buffer::{Buffer, Snapshot};
@@ -98,7 +99,13 @@ impl Storage {
         let live = catalog.live_files()?;
         let tenants =
             catalog.tenants()?.into_iter().map(|(number, id)| (id, number)).collect::<HashMap<_, _>>();
-        let snapshot = Snapshot::new(layout.data_root(), tenants, live.clone());
+        let data_files =
+            LocalFileSystem::new_with_prefix(layout.data_root()).map_err(|source| Error::Io {
+                path: layout.data_root(),
+                doing: "cannot open the directory of data files",
+                source: std::io::Error::other(source),
+            })?;
+        let snapshot = Snapshot::new(Arc::new(data_files), tenants, live.clone());
         let buffer = Arc::new(Buffer::new(snapshot));
         let flusher = Flusher {
             layout: layout.clone(),

@@ -1,10 +1,10 @@
 //! What a query sees: buffer and files of all tenants at one instant.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use alula_catalog::{DataFile, Signal, TenantId, TenantNumber};
+use object_store::ObjectStore;
 
 use super::Chunk;
 
@@ -29,25 +29,25 @@ pub(crate) struct TableSnapshot {
 /// It holds no lock and costs nothing to keep but the memory of its chunks.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    data_root: Arc<Path>,
+    data_files: Arc<dyn ObjectStore>,
     tenants: Arc<HashMap<TenantId, TenantNumber>>,
     tables: HashMap<TableKey, Arc<TableSnapshot>>,
 }
 
 impl Snapshot {
     pub(crate) fn new(
-        data_root: PathBuf,
+        data_files: Arc<dyn ObjectStore>,
         tenants: HashMap<TenantId, TenantNumber>,
         files: Vec<DataFile>,
     ) -> Self {
-        let mut snapshot =
-            Self { data_root: data_root.into(), tenants: Arc::new(tenants), tables: HashMap::new() };
+        let mut snapshot = Self { data_files, tenants: Arc::new(tenants), tables: HashMap::new() };
         snapshot.add_files(files);
         snapshot
     }
 
-    pub(crate) fn data_root(&self) -> &Path {
-        &self.data_root
+    /// Where the scan reads data files, by their names relative to the root of all data.
+    pub(crate) fn data_files(&self) -> &Arc<dyn ObjectStore> {
+        &self.data_files
     }
 
     pub(crate) fn tenant_number(&self, tenant: &TenantId) -> Option<TenantNumber> {

@@ -2,13 +2,15 @@ use std::collections::BTreeMap;
 
 use alula_catalog::{SequenceNumber, Signal};
 
+use object_store::memory::InMemory;
+
 use super::*;
 use crate::testing::entry;
 
 const KEY: TableKey = TableKey { tenant: TenantNumber(1), signal: Signal::Logs };
 
 fn buffer() -> Buffer {
-    Buffer::new(Snapshot::new("data".into(), HashMap::new(), Vec::new()))
+    Buffer::new(Snapshot::new(Arc::new(InMemory::new()), HashMap::new(), Vec::new()))
 }
 
 fn append(buffer: &Buffer, seq: u64, rows: usize) {

@@ -1,6 +1,5 @@
 //! [`TelemetryTable`]: one table, bound to one tenant and one snapshot when it is built.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use alula_catalog::schema::{TENANT_ID, TIMESTAMP, table_schema};
@@ -15,11 +14,11 @@ use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFacto
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use object_store::local::LocalFileSystem;
+use object_store::ObjectStore;
 
 use super::buffer_source::BufferSource;
 use super::pruning::Pruner;
@@ -38,18 +37,18 @@ pub struct TelemetryTable {
     tenant: TenantId,
     signal: Signal,
     rows: Arc<TableSnapshot>,
-    files: Arc<LocalFileSystem>,
+    files: Arc<dyn ObjectStore>,
 }
 
 impl TelemetryTable {
     /// Binds the table to `tenant`: from here on nothing of another tenant can be reached through it.
-    pub fn try_new(snapshot: &Snapshot, tenant: &TenantId, signal: Signal) -> Result<Self> {
-        Ok(Self {
+    pub fn new(snapshot: &Snapshot, tenant: &TenantId, signal: Signal) -> Self {
+        Self {
             tenant: tenant.clone(),
             signal,
             rows: snapshot.table(tenant, signal),
-            files: open_store(snapshot.data_root())?,
-        })
+            files: Arc::clone(snapshot.data_files()),
+        }
     }
 
     pub fn tenant(&self) -> &TenantId {
@@ -73,7 +72,7 @@ impl TelemetryTable {
         let groups = FileGroup::new(kept.iter().map(|file| partitioned_file(&schema, file)).collect())
             .split_files(state.config().target_partitions());
         let metadata_cache = state.runtime_env().cache_manager.get_file_metadata_cache();
-        let reader = CachedParquetFileReaderFactory::new(Arc::clone(&self.files) as _, metadata_cache);
+        let reader = CachedParquetFileReaderFactory::new(Arc::clone(&self.files), metadata_cache);
         let source =
             ParquetSource::new(TableSchema::from(schema)).with_parquet_file_reader_factory(Arc::new(reader));
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))
@@ -127,12 +126,6 @@ impl TableProvider for TelemetryTable {
         inputs.extend(self.scan_files(state, projection, &pruner, limit)?);
         Ok(Arc::new(TelemetryScan::try_new(self.tenant.clone(), self.signal, inputs)?))
     }
-}
-
-fn open_store(data_root: &Path) -> Result<Arc<LocalFileSystem>> {
-    let store = LocalFileSystem::new_with_prefix(data_root)
-        .map_err(|source| DataFusionError::ObjectStore(Box::new(source)))?;
-    Ok(Arc::new(store))
 }
 
 fn partitioned_file(schema: &SchemaRef, file: &DataFile) -> PartitionedFile {

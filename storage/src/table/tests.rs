@@ -59,7 +59,7 @@ async fn the_filter_finds_nothing_in_a_table_of_another_tenant() {
     let storage = two_tenants(dir.path()).await;
     let (a, b): (TenantId, TenantId) = ("a".parse().unwrap(), "b".parse().unwrap());
     // The guards are passed by: the filter of tenant a is put over the table of tenant b by hand.
-    let table = TelemetryTable::try_new(&storage.snapshot(), &b, Signal::Logs).unwrap();
+    let table = TelemetryTable::new(&storage.snapshot(), &b, Signal::Logs);
     let runtime = datafusion::execution::runtime_env::RuntimeEnvBuilder::new()
         .with_object_store_registry(Arc::new(SealedObjectStores::default()))
         .build_arc()
@@ -82,7 +82,7 @@ async fn both_guards_refuse_a_table_of_another_tenant() {
     let dir = tempdir().unwrap();
     let storage = two_tenants(dir.path()).await;
     let (a, b): (TenantId, TenantId) = ("a".parse().unwrap(), "b".parse().unwrap());
-    let context = context_with(TelemetryTable::try_new(&storage.snapshot(), &b, Signal::Logs).unwrap());
+    let context = context_with(TelemetryTable::new(&storage.snapshot(), &b, Signal::Logs));
     for sql in [
         "SELECT * FROM logs",
         "SELECT 1 WHERE EXISTS (SELECT 1 FROM logs)",
@@ -119,7 +119,7 @@ async fn every_scan_of_a_plan_gets_the_filter() {
     let dir = tempdir().unwrap();
     let storage = two_tenants(dir.path()).await;
     let a: TenantId = "a".parse().unwrap();
-    let context = context_with(TelemetryTable::try_new(&storage.snapshot(), &a, Signal::Logs).unwrap());
+    let context = context_with(TelemetryTable::new(&storage.snapshot(), &a, Signal::Logs));
     let sql = "WITH t AS (SELECT * FROM logs) \
                SELECT (SELECT count(*) FROM logs), x.body FROM logs x JOIN t ON x.body = t.body \
                WHERE EXISTS (SELECT 1 FROM logs y WHERE y.body = x.body)";
@@ -166,7 +166,7 @@ async fn a_time_filter_leaves_out_files_and_chunks() {
         assert!(count(filter).await.contains(&format!("| {rows} ")), "{filter}: {}", count(filter).await);
     }
     let a: TenantId = "a".parse().unwrap();
-    let context = context_with(TelemetryTable::try_new(&storage.snapshot(), &a, Signal::Logs).unwrap());
+    let context = context_with(TelemetryTable::new(&storage.snapshot(), &a, Signal::Logs));
     let explain = async |filter: &str| {
         let sql = format!("SELECT body FROM logs WHERE {filter}");
         let plan = context.state().create_logical_plan(&sql).await.unwrap();
@@ -188,7 +188,7 @@ async fn counts_and_time_bounds_come_from_statistics_and_are_right() {
     let fast = query(&storage, "a", sql).await.unwrap();
     let slow = query(&storage, "a", &format!("{sql} WHERE length(body) > 0")).await.unwrap();
     let a: TenantId = "a".parse().unwrap();
-    let context = context_with(TelemetryTable::try_new(&storage.snapshot(), &a, Signal::Logs).unwrap());
+    let context = context_with(TelemetryTable::new(&storage.snapshot(), &a, Signal::Logs));
     let plan = bind_tenant(context.state().create_logical_plan(sql).await.unwrap(), &a).unwrap();
     let physical = context.state().create_physical_plan(&plan).await.unwrap();
     let shown = displayable(physical.as_ref()).indent(false).to_string();

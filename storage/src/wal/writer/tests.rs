@@ -8,6 +8,8 @@ use alula_catalog::{Signal, TenantNumber};
 use tempfile::{TempDir, tempdir};
 use tokio::sync::Semaphore;
 
+use object_store::memory::InMemory;
+
 use super::*;
 use crate::buffer::Snapshot;
 use crate::testing::entry;
@@ -19,7 +21,7 @@ fn writer() -> (TempDir, WalWriter) {
     let dir = tempdir().unwrap();
     let layout = Layout::new(dir.path().to_owned());
     fs::create_dir(layout.wal_dir()).unwrap();
-    let buffer = Arc::new(Buffer::new(Snapshot::new(layout.data_root(), HashMap::new(), Vec::new())));
+    let buffer = Arc::new(Buffer::new(Snapshot::new(Arc::new(InMemory::new()), HashMap::new(), Vec::new())));
     let (writer, _) = WalWriter::new(layout, buffer, UUID, 1 << 20, SequenceNumber(0));
     (dir, writer)
 }
