@@ -1,12 +1,13 @@
-# make test    everything that must hold; the last line is "N passed, N failed"
-# make check   formatting, lints, dependencies, documentation
-# make bench   measures ingest and queries of a release build and prints the figures
-# make docs    the API documentation of the workspace
+# make test       everything that must hold; the last line is "N passed, N failed"
+# make check      formatting, lints, dependencies, documentation
+# make bench      measures ingest and queries of a release build and prints the figures
+# make docs       the API documentation of the workspace
+# make collector  builds the OpenTelemetry Collector that the tests send through, from its Go modules
 
 SHELL := bash
 CARGO = source tools/environment && cargo
 
-.PHONY: test check bench docs
+.PHONY: test check bench docs collector
 
 test:
 	@tools/test
@@ -23,3 +24,6 @@ bench:
 
 docs:
 	$(CARGO) doc --workspace --no-deps
+
+collector:
+	@tools/exporters collector

@@ -70,13 +70,18 @@ pub struct ServerConfig {
     #[config(layer_attr(arg(long, value_name = "ADDR")))]
     pub grpc_addr: ListenAddr,
 
-    /// Takes every request as tenant `default` with all rights; only on a loopback address.
+    /// Address of the HTTP port (OTLP over HTTP); port 0 picks a free one.
+    #[config(default = "127.0.0.1:4318", env = "ALULA_SERVER_HTTP_ADDR")]
+    #[config(layer_attr(arg(long, value_name = "ADDR")))]
+    pub http_addr: ListenAddr,
+
+    /// Takes every request as tenant `default` with all rights; only on loopback addresses.
     #[config(default = false, env = "ALULA_SERVER_NO_AUTH")]
     #[config(layer_attr(arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)))]
     #[config(layer_attr(arg(default_missing_value = "true", hide_possible_values = true)))]
     pub no_auth: bool,
 
-    /// File written once the port answers: {"grpc":"127.0.0.1:4317","pid":1}.
+    /// File written once the ports answer: {"grpc":"127.0.0.1:4317","http":"127.0.0.1:4318","pid":1}.
     #[config(env = "ALULA_SERVER_READY_FILE")]
     #[config(layer_attr(arg(long, value_name = "FILE")))]
     pub ready_file: Option<PathBuf>,
@@ -102,15 +107,25 @@ pub struct ServerConfig {
 #[config(layer_attr(serde(deny_unknown_fields)))]
 #[config(layer_attr(command(next_help_heading = "Ingest")))]
 pub struct IngestConfig {
-    /// Largest OTLP request taken, decompressed.
+    /// Largest OTLP request taken over gRPC, decompressed.
     #[config(default = "4MiB", env = "ALULA_INGEST_MAX_MESSAGE_BYTES")]
     #[config(layer_attr(arg(long, value_name = "SIZE")))]
     pub max_message_bytes: Size,
 
-    /// OTLP requests being worked on at one time, decompressed; more are told to retry.
+    /// Largest OTLP request taken over HTTP, decompressed.
+    #[config(default = "20MiB", env = "ALULA_INGEST_MAX_HTTP_MESSAGE_BYTES")]
+    #[config(layer_attr(arg(long, value_name = "SIZE")))]
+    pub max_http_message_bytes: Size,
+
+    /// OTLP requests being received and worked on at one time, decompressed; more are told to retry.
     #[config(default = "64MiB", env = "ALULA_INGEST_MAX_IN_FLIGHT_BYTES")]
     #[config(layer_attr(arg(long, value_name = "SIZE")))]
     pub max_in_flight_bytes: Size,
+
+    /// OTLP that one tenant may send in a second, decompressed; 0 for any amount.
+    #[config(default = "0", env = "ALULA_INGEST_TENANT_BYTES_PER_SECOND")]
+    #[config(layer_attr(arg(long, value_name = "SIZE")))]
+    pub tenant_bytes_per_second: Size,
 
     /// How far ahead of the server's clock a timestamp may be; later records are rejected.
     #[config(default = "1h", env = "ALULA_INGEST_MAX_FUTURE")]
@@ -202,15 +217,20 @@ impl Config {
         let Self { server, ingest, storage, query } = self;
         let conflict = |message: String| Err(ConfigError::Conflict { message });
 
-        if server.no_auth && !server.grpc_addr.is_loopback() {
-            return conflict(format!(
-                "server.no_auth with server.grpc_addr = {} would let everyone who reaches this machine read and write \
-                 all data: listen on a loopback address (127.0.0.1:4317), or leave authentication on",
-                server.grpc_addr
-            ));
+        for (key, addr, example) in [
+            ("server.grpc_addr", server.grpc_addr, "127.0.0.1:4317"),
+            ("server.http_addr", server.http_addr, "127.0.0.1:4318"),
+        ] {
+            if server.no_auth && !addr.is_loopback() {
+                return conflict(format!(
+                    "server.no_auth with {key} = {addr} would let everyone who reaches this machine read and write \
+                     all data: listen on a loopback address ({example}), or leave authentication on"
+                ));
+            }
         }
         for (key, size) in [
             ("ingest.max_message_bytes", ingest.max_message_bytes),
+            ("ingest.max_http_message_bytes", ingest.max_http_message_bytes),
             ("storage.flush_bytes", storage.flush_bytes),
             ("query.memory_limit", query.memory_limit),
             ("query.max_sql_bytes", query.max_sql_bytes),
@@ -227,47 +247,49 @@ impl Config {
                 return conflict(format!("{key} must be greater than zero"));
             }
         }
-        let message = ("ingest.max_message_bytes", ingest.max_message_bytes);
-        for (small, large, why) in [
-            (
-                ("storage.flush_bytes", storage.flush_bytes),
-                ("storage.max_buffer_bytes", storage.max_buffer_bytes),
-                "senders would be turned away before a flush starts",
-            ),
-            (
-                message,
-                ("storage.wal_segment_bytes", storage.wal_segment_bytes),
-                "the largest request would fit no file of the write-ahead log",
-            ),
-            (
-                message,
-                ("storage.max_buffer_bytes", storage.max_buffer_bytes),
-                "the largest request would never fit into memory",
-            ),
-        ] {
-            if small.1 >= large.1 {
-                return conflict(too_large(small, "smaller than", large, why));
-            }
+        let (flush, buffer) = (
+            ("storage.flush_bytes", storage.flush_bytes),
+            ("storage.max_buffer_bytes", storage.max_buffer_bytes),
+        );
+        if flush.1 >= buffer.1 {
+            let why = "senders would be turned away before a flush starts";
+            return conflict(too_large(flush, "smaller than", buffer, why));
         }
-        for (large, why) in [
-            (
-                ("ingest.max_in_flight_bytes", ingest.max_in_flight_bytes),
-                "the largest request could never be worked on",
-            ),
-            (
-                ("storage.wal_queue_bytes", storage.wal_queue_bytes),
-                "the largest request could never be queued",
-            ),
+        for message in [
+            ("ingest.max_message_bytes", ingest.max_message_bytes),
+            ("ingest.max_http_message_bytes", ingest.max_http_message_bytes),
         ] {
-            if message.1 > large.1 {
-                return conflict(too_large(message, "at most", large, why));
+            for (large, why) in [
+                (
+                    ("storage.wal_segment_bytes", storage.wal_segment_bytes),
+                    "the largest request would fit no file of the write-ahead log",
+                ),
+                (buffer, "the largest request would never fit into memory"),
+            ] {
+                if message.1 >= large.1 {
+                    return conflict(too_large(message, "smaller than", large, why));
+                }
             }
-        }
-        if ingest.max_message_bytes > MAX_MESSAGE_BYTES {
-            return conflict(format!(
-                "ingest.max_message_bytes ({}) must be at most {MAX_MESSAGE_BYTES}: senders split larger batches",
-                ingest.max_message_bytes
-            ));
+            for (large, why) in [
+                (
+                    ("ingest.max_in_flight_bytes", ingest.max_in_flight_bytes),
+                    "the largest request could never be worked on",
+                ),
+                (
+                    ("storage.wal_queue_bytes", storage.wal_queue_bytes),
+                    "the largest request could never be queued",
+                ),
+            ] {
+                if message.1 > large.1 {
+                    return conflict(too_large(message, "at most", large, why));
+                }
+            }
+            if message.1 > MAX_MESSAGE_BYTES {
+                return conflict(format!(
+                    "{} ({}) must be at most {MAX_MESSAGE_BYTES}: senders split larger batches",
+                    message.0, message.1
+                ));
+            }
         }
         Ok(())
     }

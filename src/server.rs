@@ -1,39 +1,46 @@
-//! The server: every part built in the order of their needs, behind one gRPC port.
+//! The server: every part built in the order of their needs, behind a gRPC port and an HTTP port.
 //!
 //! ```text
-//! data directory -> catalog -> storage (replays the log) -> ingest, flight
-//!                -> auth.db -> auth layer ------------------------+-> tonic -> listener
+//! data directory -> catalog -> storage (replays the log) -> ingest, flight --+-> tonic -> gRPC port
+//!                -> auth.db -> auth layer -----------------------------------+-> hyper -> HTTP port
 //! ```
 //!
 //! | File | Purpose |
 //! |---|---|
 //! | `server.rs` | [`Server`]: start, drain |
-//! | `server/grpc.rs` | the transport and its limits, health |
+//! | `server/port.rs`, `server/limits.rs` | addresses, and the limits on connections |
+//! | `server/grpc.rs` | the gRPC port, health |
+//! | `server/http.rs`, `server/linger.rs` | the HTTP port, and how its connections close |
 //! | `server/preface.rs` | what a client is told that does not speak gRPC |
 //! | `server/reflection.rs` | the descriptors of the services |
 //! | `server/identity.rs` | the data directory and the keys in it |
 //! | `server/error.rs` | why a server did not start, or did not stop cleanly |
 //!
 //! **Invariants**
-//! - The port answers only once everything behind it is ready: a call that gets through is served.
+//! - The ports answer only once everything behind them is ready: a call that gets through is served.
 //! - After [`Server::shutdown`] every acknowledged row is in a file, and the data directory is free.
 
 mod error;
 mod grpc;
+mod http;
 pub(crate) mod identity;
+mod limits;
+mod linger;
+mod port;
 mod preface;
 mod reflection;
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
 use alula_auth::{AuthLayer, KeyStore, Verifier};
 use alula_catalog::Catalog;
 use alula_flight::FlightSql;
-use alula_ingest::{Ingest, OtlpDecoder};
+use alula_ingest::{HttpService, Ingest, OtlpDecoder};
 use alula_storage::Storage;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -43,18 +50,22 @@ use tracing::{info, warn};
 
 pub use self::error::{StartError, StopError};
 use self::grpc::Health;
+pub use self::port::Port;
+use self::port::Taken;
 use crate::config::{self, Config};
 
 /// What a call that was cut off gets to tell its client so.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// A server that answers on its port.
+/// A server that answers on its ports.
 #[derive(Debug)]
 pub struct Server {
     grpc_addr: SocketAddr,
-    /// Tells the transport to take no more connections and calls.
+    http_addr: SocketAddr,
+    /// Tells the ports to take no more connections and calls.
     drain: CancellationToken,
-    transport: AbortOnDropHandle<Result<(), tonic::transport::Error>>,
+    grpc: AbortOnDropHandle<Result<(), tonic::transport::Error>>,
+    http: AbortOnDropHandle<()>,
     health: Health,
     flight: FlightSql,
     storage: Storage,
@@ -70,8 +81,8 @@ impl Server {
     /// [`StartError`]: each variant says what to change.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         config.validate()?;
-        let configured = config.server.grpc_addr.as_socket_addr();
-        let socket = grpc::bind(configured)?;
+        let grpc = Taken::bind(Port::Grpc, config.server.grpc_addr.as_socket_addr())?;
+        let http = Taken::bind(Port::Http, config.server.http_addr.as_socket_addr())?;
 
         let opening = config.clone();
         let opened =
@@ -80,20 +91,24 @@ impl Server {
         let ingest = Ingest::new(opened.storage.clone(), ingest_config(&config));
         let health = Health::new();
         let drain = CancellationToken::new();
+        let http_service = HttpService::new(ingest.clone(), opened.auth.clone());
         let router = grpc::router(opened.auth, ingest, opened.flight.clone(), &health)?;
-        let listener = grpc::listen(socket, configured)?;
-        let grpc_addr =
-            listener.local_addr().map_err(|source| StartError::Bind { addr: configured, source })?;
-        let transport = tokio::spawn(
-            router.serve_with_incoming_shutdown(grpc::incoming(listener), drain.clone().cancelled_owned()),
+        let (grpc_listener, grpc_addr) = grpc.listen()?;
+        let (http_listener, http_addr) = http.listen()?;
+        let grpc = tokio::spawn(
+            router
+                .serve_with_incoming_shutdown(grpc::incoming(grpc_listener), drain.clone().cancelled_owned()),
         );
+        let http = tokio::spawn(http::serve(http_listener, http_service, drain.clone()));
         health.set_serving().await;
 
-        announce(&config, grpc_addr, opened.first_start);
+        announce(&config, grpc_addr, http_addr, opened.first_start);
         Ok(Self {
             grpc_addr,
+            http_addr,
             drain,
-            transport: AbortOnDropHandle::new(transport),
+            grpc: AbortOnDropHandle::new(grpc),
+            http: AbortOnDropHandle::new(http),
             health,
             flight: opened.flight,
             storage: opened.storage,
@@ -101,17 +116,28 @@ impl Server {
         })
     }
 
-    /// The address that clients connect to, with the port that was picked if the configured one is 0.
+    /// The address of OTLP and Flight SQL over gRPC, with the port that was picked if the configured one is 0.
     pub fn grpc_addr(&self) -> SocketAddr {
         self.grpc_addr
     }
 
-    /// Ends only if the transport does, which it does not do by itself.
+    /// The same of OTLP over HTTP.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// Ends only if one of the ports does, which they do not do by themselves.
     pub async fn failed(&mut self) -> StopError {
-        match (&mut self.transport).await {
-            Ok(Ok(())) => StopError::TransportEnded,
-            Ok(Err(error)) => StopError::Transport(error),
-            Err(error) => StopError::Interrupted(error),
+        tokio::select! {
+            ended = &mut self.grpc => match ended {
+                Ok(Ok(())) => StopError::PortEnded,
+                Ok(Err(error)) => StopError::Transport(error),
+                Err(error) => StopError::Interrupted(error),
+            },
+            ended = &mut self.http => match ended {
+                Ok(()) => StopError::PortEnded,
+                Err(error) => StopError::Interrupted(error),
+            },
         }
     }
 
@@ -123,17 +149,29 @@ impl Server {
     /// # Errors
     /// [`StopError::Storage`] — the flush failed; the rows are still in the log.
     pub async fn shutdown(self) -> Result<(), StopError> {
-        let Self { drain, mut transport, health, flight, storage, grace, .. } = self;
+        let Self { drain, mut grpc, mut http, health, flight, storage, grace, .. } = self;
         health.set_not_serving().await;
         drain.cancel();
-        // It may have failed and been seen to; then there is nobody to wait for.
-        if !transport.is_finished() && timeout(grace, &mut transport).await.is_err() {
+        let ended = async {
+            // One may have failed and been seen to; then there is nobody to wait for.
+            if !grpc.is_finished() {
+                let _ = (&mut grpc).await;
+            }
+            if !http.is_finished() {
+                let _ = (&mut http).await;
+            }
+        };
+        if timeout(grace, ended).await.is_err() {
             warn!("calls still running after {grace:?} are cut off");
             flight.shutdown();
             // Their streams end with an error, which still has to reach the clients.
             // Who does not read is not waited for.
-            let _ = timeout(LAST_WORDS, transport).await;
+            if !grpc.is_finished() {
+                let _ = timeout(LAST_WORDS, grpc).await;
+            }
         }
+        // Its tasks hold requests that would go on while the storage closes.
+        drop(http);
         storage.close().await.map_err(StopError::Storage)
     }
 }
@@ -185,6 +223,8 @@ fn storage_config(config: &Config) -> alula_storage::Config {
 fn ingest_config(config: &Config) -> alula_ingest::Config {
     alula_ingest::Config {
         max_message_bytes: config.ingest.max_message_bytes.as_usize(),
+        max_http_message_bytes: config.ingest.max_http_message_bytes.as_usize(),
+        tenant_bytes_per_second: NonZeroU64::new(config.ingest.tenant_bytes_per_second.as_u64()),
         max_in_flight_bytes: config.ingest.max_in_flight_bytes.as_usize(),
         max_future: config.ingest.max_future.as_duration(),
     }
@@ -203,10 +243,13 @@ fn flight_config(config: &Config, signing_key: [u8; 32]) -> alula_flight::Config
     }
 }
 
-fn announce(config: &Config, grpc_addr: SocketAddr, first_start: bool) {
+fn announce(config: &Config, grpc_addr: SocketAddr, http_addr: SocketAddr, first_start: bool) {
     let data_dir = config.server.data_dir.display();
     let auth = if config.server.no_auth { "off" } else { "on" };
-    info!("listening on {grpc_addr} (OTLP and Flight SQL); data in {data_dir}; authentication {auth}");
+    info!(
+        "listening on {grpc_addr} (OTLP and Flight SQL over gRPC) and {http_addr} (OTLP over HTTP); \
+         data in {data_dir}; authentication {auth}"
+    );
     if first_start && !config.server.no_auth {
         info!(
             "to get in, make a token: alula token create --tenant default --role admin --data-dir {data_dir}"

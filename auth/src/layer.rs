@@ -48,6 +48,15 @@ impl AuthLayer {
     pub fn disabled() -> Self {
         Self { policy: Policy::Disabled(Arc::new(Principal::unauthenticated())) }
     }
+
+    /// The caller by the headers of a request, for services that answer in other words than gRPC's. `path` is for the
+    /// server's own log.
+    ///
+    /// # Errors
+    /// The status that the layer would answer with.
+    pub async fn authenticate(&self, headers: &HeaderMap, path: &str) -> Result<Arc<Principal>, Status> {
+        self.policy.authenticate(headers).await.map_err(|error| status(&error, path))
+    }
 }
 
 /// The caller of a request that came through the layer.

@@ -10,9 +10,15 @@ use crate::{
     Error, FileId, Hour, Result, SequenceNumber, Signal, TenantId, TenantNumber, TimeRange, open_database,
 };
 
+mod rejections;
+mod retry_window;
+
 mod migrations {
     refinery::embed_migrations!("migrations");
 }
+
+pub use rejections::{IngestRejection, RejectionChanges};
+pub use retry_window::{RetryWindowChange, RetryableBatch};
 
 /// One Parquet file: rows of one tenant, one signal and one hour.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,14 +123,20 @@ impl Catalog {
         Ok(files)
     }
 
-    /// Makes flushed rows part of the store: inserts `files` and moves the flushed sequence number, atomically.
+    /// Makes flushed rows part of the store: inserts `files`, keeps the ids of their batches and moves the flushed sequence
+    /// number, atomically.
     ///
     /// Durable: this COMMIT is the one point at which a flush happens. Before it the rows belong to the WAL, after
     /// it to the files; there is no state in between.
     ///
     /// # Errors
     /// `AlreadyFlushed` — the rows of these entries are in files already; nothing was changed.
-    pub fn commit_flush(&self, files: &[DataFile], flushed_seq: SequenceNumber) -> Result<()> {
+    pub fn commit_flush(
+        &self,
+        files: &[DataFile],
+        flushed_seq: SequenceNumber,
+        retry_window: &RetryWindowChange,
+    ) -> Result<()> {
         let mut connection = self.lock();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let before = read_flushed_seq(&transaction)?;
@@ -135,6 +147,7 @@ impl Catalog {
         for file in files {
             insert_file(&transaction, file)?;
         }
+        retry_window.apply(&transaction, flushed_seq)?;
         transaction.execute("UPDATE store SET flushed_seq = ?1", [flushed_seq.0 as i64])?;
         transaction.commit()?;
         Ok(())

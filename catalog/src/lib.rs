@@ -7,7 +7,7 @@
 //! | `time.rs` | closed time ranges and the hour a row belongs to |
 //! | `schema/` | the Arrow schema of each table; every column name appears once |
 //! | `connection.rs` | how a SQLite database is opened, and the settings that make a COMMIT durable |
-//! | `catalog.rs` | [`Catalog`]: tenants, data files and the flushed sequence number |
+//! | `catalog.rs`, `catalog/` | [`Catalog`]: tenants, data files, ids of flushed batches, the flushed sequence number; what ingest refused |
 //!
 //! **Invariants**
 //! - A data file and the flushed sequence number that covers its rows move in one transaction.
@@ -21,7 +21,9 @@ pub mod schema;
 mod signal;
 mod time;
 
-pub use catalog::{Catalog, DataFile, DataLoss};
+pub use catalog::{
+    Catalog, DataFile, DataLoss, IngestRejection, RejectionChanges, RetryWindowChange, RetryableBatch,
+};
 pub use connection::open_database;
 pub use error::{Error, Result, error_chain};
 pub use ids::{FileId, SequenceNumber, TenantId, TenantNumber};

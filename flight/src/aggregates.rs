@@ -12,10 +12,12 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, GroupsAccumulator, Signature, Volatility,
 };
 
+use crate::metric_functions;
+
 /// Functions that refuse dictionaries in DataFusion 55.
 const WITHOUT_DICTIONARIES: [&str; 1] = ["approx_distinct"];
 
-/// DataFusion's aggregate functions; each takes every text column.
+/// DataFusion's aggregate functions, each of which takes every text column, and those over data points.
 pub(crate) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     let wrap = |function: Arc<AggregateUDF>| {
         if WITHOUT_DICTIONARIES.contains(&function.name()) {
@@ -24,7 +26,8 @@ pub(crate) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
             function
         }
     };
-    SessionStateDefaults::default_aggregate_functions().into_iter().map(wrap).collect()
+    let built_in = SessionStateDefaults::default_aggregate_functions().into_iter().map(wrap);
+    built_in.chain(metric_functions::aggregate_functions()).collect()
 }
 
 /// A function whose dictionary arguments are decoded before it sees them.

@@ -24,7 +24,7 @@ use datafusion::execution::{FunctionRegistry, SessionState, SessionStateBuilder,
 use datafusion::prelude::SessionConfig;
 
 use crate::information_schema::catalog_list;
-use crate::{Error, Result, aggregates, functions};
+use crate::{Error, Result, aggregates, functions, views};
 
 /// How many consumers of memory an error names.
 const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::new(3).expect("3 is not 0");
@@ -107,7 +107,9 @@ impl QueryContext {
     /// A session that sees the rows stored before this call, of the principal's tenant.
     pub(crate) fn for_principal(engine: &QueryEngine, principal: &Principal) -> Result<Self> {
         let tenant = principal.tenant().clone();
-        let catalog = tenant_catalog(&engine.storage.snapshot(), &tenant)?;
+        let snapshot = engine.storage.snapshot();
+        let catalog = tenant_catalog(&snapshot, &tenant)?;
+        views::register(catalog.as_ref(), &snapshot, &tenant)?;
         Ok(Self {
             state: session(&engine.base, catalog),
             tenant,

@@ -13,13 +13,16 @@ use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, ScalarUDF, l
 use datafusion::scalar::ScalarValue;
 use datafusion_functions_json::udfs::{json_as_text_udf, json_contains_udf, json_get_udf};
 
+use crate::metric_functions;
+
 /// Functions that tell about the server or its files instead of the data.
 const WITHHELD: [&str; 2] = ["input_file_name", "version"];
 
-/// DataFusion's scalar functions without those withheld.
+/// DataFusion's scalar functions without those withheld, and those over data points.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let mut functions = SessionStateDefaults::default_scalar_functions();
     functions.retain(|function| !WITHHELD.contains(&function.name()));
+    functions.extend(metric_functions::scalar_functions());
     functions
 }
 

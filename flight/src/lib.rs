@@ -8,7 +8,8 @@
 //! | `ticket.rs` | signed tickets and handles, which carry no authority |
 //! | `metadata.rs`, `sql_info.rs`, `xdbc_type_info.rs` | what the server says of itself and its tables |
 //! | `context.rs` | from a principal to a session: the only way to rows |
-//! | `information_schema.rs`, `functions.rs`, `aggregates.rs` | what is in a session: tables about tables, functions, operators |
+//! | `information_schema.rs`, `views.rs` | what is in a session: tables about tables, views |
+//! | `functions.rs`, `aggregates.rs`, `metric_functions/` | the functions and operators of a session |
 //! | `dialect.rs`, `parse.rs`, `inlining.rs`, `parameters.rs`, `plan.rs` | from SQL text to a stream of batches |
 //! | `runtime.rs` | the threads that all of it runs on |
 //! | `wire.rs`, `encode.rs` | from batches to messages that every client reads |
@@ -32,6 +33,7 @@ mod handshake;
 mod information_schema;
 mod inlining;
 mod metadata;
+mod metric_functions;
 mod parameters;
 mod parse;
 mod plan;
@@ -42,6 +44,7 @@ mod sql_info;
 mod statement;
 mod status;
 mod ticket;
+mod views;
 mod wire;
 mod xdbc_type_info;
 

@@ -8,7 +8,7 @@
 //! Never `SessionContext::sql`, which runs DDL while it plans.
 //! Everything here belongs on the query threads: plans are deep, and so are their drops.
 
-use alula_storage::table::{CATALOG_NAME, SCHEMA_NAME, bind_tenant, guard_physical};
+use alula_storage::table::{CATALOG_NAME, SCHEMA_NAME, SYSTEM_SCHEMA_NAME, bind_tenant, guard_physical};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::TableReference;
 use datafusion::execution::context::SQLOptions;
@@ -85,7 +85,7 @@ async fn unknown_table(context: &QueryContext, statement: &Statement) -> Option<
             let name = reference.table().to_owned();
             let mut known = table_names(context);
             // The nearest name first.
-            known.sort_by_key(|table| distance(&name, table));
+            known.sort_by_key(|table| distance(&name, table.rsplit('.').next().unwrap_or(table)));
             return Some(Error::UnknownTable { name: reference.to_quoted_string(), known });
         }
     }
@@ -103,10 +103,15 @@ async fn exists(context: &QueryContext, reference: &TableReference) -> bool {
     }
 }
 
+/// As a statement would write them: those that are not in the default schema with theirs.
 fn table_names(context: &QueryContext) -> Vec<String> {
-    let schema =
-        context.state.catalog_list().catalog(CATALOG_NAME).and_then(|catalog| catalog.schema(SCHEMA_NAME));
-    let mut names = schema.map(|schema| schema.table_names()).unwrap_or_default();
-    names.sort_unstable();
+    let Some(catalog) = context.state.catalog_list().catalog(CATALOG_NAME) else { return Vec::new() };
+    let names_in = |schema| {
+        let mut names = catalog.schema(schema).map(|schema| schema.table_names()).unwrap_or_default();
+        names.sort_unstable();
+        names
+    };
+    let mut names = names_in(SCHEMA_NAME);
+    names.extend(names_in(SYSTEM_SCHEMA_NAME).iter().map(|name| format!("{SYSTEM_SCHEMA_NAME}.{name}")));
     names
 }

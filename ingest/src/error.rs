@@ -1,6 +1,12 @@
 //! What can go wrong with an export request, named after what the sender can do about it.
 
+use std::error::Error as StdError;
+use std::io;
+use std::time::Duration;
+
 use alula_catalog::Signal;
+
+use crate::{JsonError, SizeLimit};
 
 /// The result of an ingest operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -16,20 +22,49 @@ pub enum Error {
         source: prost::DecodeError,
     },
 
+    #[error("the request is not a valid {message} in JSON; nothing of it was stored")]
+    MalformedJson {
+        message: &'static str,
+        #[source]
+        source: JsonError,
+    },
+
     #[error("the body is not one whole gRPC message: {found}")]
     BrokenFraming { found: String },
 
+    #[error("the body is not valid {encoding}; nothing of the request was stored")]
+    Undecodable {
+        encoding: &'static str,
+        #[source]
+        source: io::Error,
+    },
+
+    #[error("the compression `{name}` is not known here; use gzip, zstd or none")]
+    UnknownEncoding { name: String },
+
+    #[error("the connection was lost before the request had come in whole; nothing of it was stored")]
+    BodyLost(#[source] Box<dyn StdError + Send + Sync>),
+
+    #[error("the request did not come in whole within {limit:?}; nothing of it was stored")]
+    TooSlow { limit: Duration },
+
     #[error(
-        "the request is larger than {limit_bytes} bytes after decompression; \
-         send smaller batches or raise ingest.max_message_bytes"
+        "the request is larger than {} bytes after decompression; send smaller batches or raise {}",
+        limit.bytes, limit.setting
     )]
-    TooLarge { limit_bytes: usize },
+    TooLarge { limit: SizeLimit },
+
+    #[error(
+        "the tenant sent more than {bytes_per_second} bytes a second (ingest.tenant_bytes_per_second); \
+         try again in {retry_after:?}"
+    )]
+    QuotaExceeded { bytes_per_second: u64, retry_after: Duration },
 
     #[error("{path} is not a method of this service; the only one is Export")]
     UnknownMethod { path: String },
 
     #[error(
-        "requests of {limit_bytes} bytes in all are being stored (ingest.max_in_flight_bytes); try again shortly"
+        "requests of {limit_bytes} bytes in all are being received and stored (ingest.max_in_flight_bytes); try again shortly"
     )]
     Overloaded { limit_bytes: usize },
 

@@ -1,29 +1,38 @@
 //! The one path from a request's bytes to its answer, for every signal and transport.
 //!
 //! ```text
-//! may write? --> size --> room in flight? --> [task: convert --> append --> rejections] --> answer
+//! may write? --> quota --> receive (size, room) --> [task: convert --> append --> rejections] --> answer
 //! ```
 //!
 //! What is in brackets runs as a task of its own: a client that hangs up, or whose deadline passes, drops only the
 //! waiting for it.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::thread::available_parallelism;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use alula_auth::Principal;
 use alula_catalog::{Signal, TenantId};
-use alula_storage::{Entry, Storage};
+use alula_storage::{BatchId, Entry, Storage};
 
+use crate::body::{Encoding, Payload, Receiver, Room, SizeLimit};
+use crate::otlp_json;
 use crate::convert::{Context, Converted, Limits, MAX_PAYLOAD_BYTES, Policy, convert};
 use crate::partial_success::PartialSuccess;
+use crate::quota::Quota;
+use crate::rejections::{groups, whole_request};
 use crate::{Config, Error, Result};
 
 /// Payloads up to this size are converted where they are; larger ones would hold up the other work of that thread.
 const INLINE_BYTES: usize = 64 * 1024;
+
+/// The longest that a body may take to come in. The room it takes is not there for others meanwhile.
+const RECEIVE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Takes export requests in. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -33,71 +42,125 @@ pub struct Ingest(Arc<Inner>);
 struct Inner {
     storage: Storage,
     config: Config,
-    /// A permit is a byte of a request that is under way.
-    in_flight: Arc<Semaphore>,
+    /// For the bytes of all requests under way.
+    room: Room,
+    quota: Option<Quota>,
     /// A permit is a large conversion: one for each core, as more would only take turns and hold more memory.
     converters: Arc<Semaphore>,
+}
+
+/// How the message of a request is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Protobuf,
+    Json,
+}
+
+/// Which way a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Grpc,
+    Http,
 }
 
 /// A request as handed over.
 struct Request {
     tenant: TenantId,
     signal: Signal,
+    format: Format,
     received_ns: i64,
     payload: Bytes,
+    /// Known once it is converted, if every record carries a time.
+    batch_id: Option<BatchId>,
 }
 
 impl Ingest {
     pub fn new(storage: Storage, config: Config) -> Self {
         let cores = available_parallelism().map_or(1, usize::from);
+        // A request of any size that is allowed must fit at least alone.
+        let largest = config.max_message_bytes.max(config.max_http_message_bytes);
         Self(Arc::new(Inner {
             storage,
             config,
-            in_flight: Arc::new(Semaphore::new(config.max_in_flight_bytes.clamp(1, Semaphore::MAX_PERMITS))),
+            room: Room::new(config.max_in_flight_bytes.max(largest)),
+            quota: config.tenant_bytes_per_second.map(Quota::new),
             converters: Arc::new(Semaphore::new(cores)),
         }))
     }
 
-    /// The largest request that is taken, in bytes after decompression.
-    pub(crate) fn max_message_bytes(&self) -> usize {
-        self.0.config.max_message_bytes.min(MAX_PAYLOAD_BYTES)
+    /// What takes the body of a request in.
+    pub(crate) fn receiver(
+        &self,
+        transport: Transport,
+        encoding: Encoding,
+        announced_bytes: Option<usize>,
+    ) -> Result<Receiver> {
+        let config = &self.0.config;
+        let (bytes, setting) = match transport {
+            Transport::Grpc => (config.max_message_bytes, "ingest.max_message_bytes"),
+            Transport::Http => (config.max_http_message_bytes, "ingest.max_http_message_bytes"),
+        };
+        let limit = SizeLimit { bytes: bytes.min(MAX_PAYLOAD_BYTES), setting };
+        Receiver::new(encoding, announced_bytes, limit, &self.0.room)
     }
 
-    /// Stores the records of one request for the caller's tenant.
+    /// Receives one request and stores its records for the caller's tenant.
     ///
-    /// Bounds:  refuses at once when the bytes of all requests under way exceed `max_in_flight_bytes`.
+    /// Bounds:  the body is not looked at before the caller is known to be allowed it. Refuses at once when the bytes of
+    /// all requests under way exceed `max_in_flight_bytes`.
     /// Durable: the returned rows are on disk and visible to the next query.
-    /// Cancel:  dropping the future does not undo the request; it may or may not have been stored.
+    /// Cancel:  dropping the future before the body is whole stores nothing; after that it does not undo the request.
     ///
     /// # Errors
     /// [`Error::Auth`] — the caller may not write.
-    /// [`Error::Malformed`], [`Error::TooLarge`] — sending the same bytes again is pointless.
-    /// [`Error::Overloaded`], most of [`Error::Storage`] — nothing was stored; send again later.
+    /// [`Error::Malformed`], [`Error::TooLarge`] and what `body` gives — sending the same bytes again is pointless.
+    /// [`Error::Overloaded`], [`Error::QuotaExceeded`], most of [`Error::Storage`] — nothing was stored; send again later.
     pub(crate) async fn export(
         &self,
         principal: &Principal,
         signal: Signal,
-        payload: Bytes,
+        format: Format,
+        body: impl Future<Output = Result<Payload>>,
     ) -> Result<Option<PartialSuccess>> {
         principal.require_write()?;
-        let limit_bytes = self.max_message_bytes();
-        if payload.len() > limit_bytes {
-            return Err(Error::TooLarge { limit_bytes });
+        let tenant = principal.tenant();
+        if let Some(quota) = &self.0.quota {
+            quota.check(tenant, Instant::now())?;
+        }
+        let answer = self.receive(tenant, signal, format, body).await;
+        if let Some(refused) = answer.as_ref().err().and_then(whole_request) {
+            self.0.storage.record_rejections(tenant, signal, now_ns(), vec![refused]);
+        }
+        answer
+    }
+
+    async fn receive(
+        &self,
+        tenant: &TenantId,
+        signal: Signal,
+        format: Format,
+        body: impl Future<Output = Result<Payload>>,
+    ) -> Result<Option<PartialSuccess>> {
+        let received =
+            timeout(RECEIVE_LIMIT, body).await.map_err(|_| Error::TooSlow { limit: RECEIVE_LIMIT })?;
+        let Payload { bytes: payload, share } = received?;
+        if let Some(quota) = &self.0.quota {
+            quota.charge(tenant, payload.len(), Instant::now());
         }
         if payload.is_empty() {
             return Ok(None);
         }
-        let limit_bytes = self.0.config.max_in_flight_bytes;
-        // A request larger than the whole bound may still go alone.
-        let bytes = u32::try_from(payload.len().min(limit_bytes).max(1)).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.0.in_flight)
-            .try_acquire_many_owned(bytes)
-            .map_err(|_| Error::Overloaded { limit_bytes })?;
-
-        let request = Request { tenant: principal.tenant().clone(), signal, received_ns: now_ns(), payload };
+        let request = Request {
+            tenant: tenant.clone(),
+            signal,
+            format,
+            received_ns: now_ns(),
+            payload,
+            batch_id: None,
+        };
         let inner = Arc::clone(&self.0);
         let task = tokio::spawn(async move {
-            let _permit = permit;
+            let _share = share;
             inner.store(request).await
         });
         task.await.map_err(Error::Interrupted)?
@@ -109,28 +172,41 @@ impl Inner {
         let limits =
             Limits { max_future_ns: i64::try_from(self.config.max_future.as_nanos()).unwrap_or(i64::MAX) };
         let (request, converted) = self.convert(request, limits).await?;
-        let Converted { batch, rejected } = converted;
+        let Converted { batch, rejected, .. } = converted;
         let signal = request.signal;
+        let mut is_duplicate = false;
         if batch.num_rows() > 0 {
             let entry = Entry {
-                tenant: request.tenant,
+                tenant: request.tenant.clone(),
                 signal,
                 received_ns: request.received_ns,
+                batch_id: request.batch_id,
                 payload: request.payload,
                 rejected: rejected.iter().map(|rejection| rejection.ordinal).collect(),
                 batch,
             };
-            self.storage.append(entry).await?;
+            is_duplicate = self.storage.append(entry).await?.is_duplicate;
+        }
+        // The first of two equal requests has put its rejections on record.
+        if !rejected.is_empty() && !is_duplicate {
+            let groups = groups(&rejected);
+            self.storage.record_rejections(&request.tenant, signal, request.received_ns, groups);
         }
         Ok(PartialSuccess::of(signal, &rejected))
     }
 
     async fn convert(&self, request: Request, limits: Limits) -> Result<(Request, Converted)> {
-        let convert = move |request: Request| {
+        let convert = move |mut request: Request| {
+            if request.format == Format::Json {
+                request.payload = otlp_json::to_protobuf(request.signal, &request.payload)?.into();
+            }
             let policy = Policy::Check(limits);
             let context =
                 Context { tenant: request.tenant.clone(), received_ns: request.received_ns, policy };
             let converted = convert(request.signal, &request.payload, &context)?;
+            if converted.all_timed {
+                request.batch_id = Some(BatchId::of(&request.tenant, request.signal, &request.payload));
+            }
             Ok((request, converted))
         };
         if request.payload.len() <= INLINE_BYTES {

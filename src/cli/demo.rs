@@ -17,14 +17,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4317", value_parser = parse_address)]
     grpc_addr: ListenAddr,
 
+    /// Address of the HTTP port (OTLP over HTTP); port 0, as in `:0`, picks a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4318", value_parser = parse_address)]
+    http_addr: ListenAddr,
+
     /// Ends after the answers instead of going on with live data.
     #[arg(long)]
     once: bool,
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode, CliError> {
-    let Args { data_dir, grpc_addr, once } = args;
-    Demo { data_dir, grpc_addr, once }.run().await?;
+    let Args { data_dir, grpc_addr, http_addr, once } = args;
+    Demo { data_dir, grpc_addr, http_addr, once }.run().await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -71,7 +71,11 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, CliError> {
 
 /// Writes the file whole or not at all: whoever waits for it may read it as soon as it is there.
 fn write_ready_file(path: &Path, server: &Server) -> io::Result<()> {
-    let content = serde_json::json!({ "grpc": server.grpc_addr().to_string(), "pid": std::process::id() });
+    let content = serde_json::json!({
+        "grpc": server.grpc_addr().to_string(),
+        "http": server.http_addr().to_string(),
+        "pid": std::process::id(),
+    });
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file =
         tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(directory)?;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 /// Instructions for this server and token. After `--once` the server is gone, which the first line says.
-pub(super) fn text(addr: SocketAddr, token: &str, once: bool) -> String {
+pub(super) fn text(addr: SocketAddr, http_addr: SocketAddr, token: &str, once: bool) -> String {
     let opening = if once {
         "How to connect while `alula demo` runs (this one, with --once, is about to end):"
     } else {
@@ -63,8 +63,9 @@ OpenTelemetry Collector, to send your own data
       metrics: {{ receivers: [otlp], exporters: [otlp_grpc/alula] }}
       logs: {{ receivers: [otlp], exporters: [otlp_grpc/alula] }}
 
-OpenTelemetry SDK
+OpenTelemetry SDK, over gRPC or over HTTP
   export OTEL_EXPORTER_OTLP_ENDPOINT=http://{addr} OTEL_EXPORTER_OTLP_PROTOCOL=grpc
+  export OTEL_EXPORTER_OTLP_ENDPOINT=http://{http_addr} OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf
   export OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20$ALULA_TOKEN"
 
 "#

@@ -38,6 +38,7 @@ pub(crate) struct Demo {
     /// Kept afterwards; without it a temporary directory is used and removed.
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) grpc_addr: ListenAddr,
+    pub(crate) http_addr: ListenAddr,
     /// Ends after the answers.
     pub(crate) once: bool,
 }
@@ -49,11 +50,18 @@ impl Demo {
         let place = Place::new(self.data_dir)?;
         let mut config = Config::for_data_dir(place.path());
         config.server.grpc_addr = self.grpc_addr;
-        say(&format!("starting a server on {} over {}", self.grpc_addr, place.path().display()))?;
+        config.server.http_addr = self.http_addr;
+        say(&format!(
+            "starting a server on {} (gRPC) and {} (HTTP) over {}",
+            self.grpc_addr,
+            self.http_addr,
+            place.path().display()
+        ))?;
         let mut server = Server::start(config).await?;
+        let (grpc_addr, http_addr) = (server.grpc_addr(), server.http_addr());
 
         let outcome = tokio::select! {
-            shown = show(server.grpc_addr(), place.path(), self.once) => shown,
+            shown = show(grpc_addr, http_addr, place.path(), self.once) => shown,
             // The way that a demo ends, unless it would end by itself.
             _ = signals.next() => if self.once { Err(Error::Interrupted.into()) } else { Ok(()) },
             error = server.failed() => Err(CliError::failed(error)),
@@ -66,10 +74,15 @@ impl Demo {
 }
 
 /// Feeds the history, answers the questions and explains; then goes on feeding unless `once`.
-async fn show(addr: SocketAddr, data_dir: &Path, once: bool) -> Result<(), CliError> {
+async fn show(
+    grpc_addr: SocketAddr,
+    http_addr: SocketAddr,
+    data_dir: &Path,
+    once: bool,
+) -> Result<(), CliError> {
     let token = token(data_dir.to_owned()).await?;
     let credentials = Credentials::bearer(&token)?;
-    let url = ServerUrl::from(addr);
+    let url = ServerUrl::from(grpc_addr);
 
     let started = Instant::now();
     let mut feed = Feed::connect(&url, credentials.clone()).await?;
@@ -88,7 +101,7 @@ async fn show(addr: SocketAddr, data_dir: &Path, once: bool) -> Result<(), CliEr
         let answer = ask(&mut connection, question.sql).await?;
         print(&format!("-- {}. {}\n{};\n{answer}\n", number + 1, question.title, question.sql))?;
     }
-    print(&guide::text(addr, &token, once))?;
+    print(&guide::text(grpc_addr, http_addr, &token, once))?;
     if once {
         return Ok(());
     }

@@ -4,8 +4,14 @@ use super::*;
 
 #[test]
 fn the_guide_names_this_server_and_token_for_every_client() {
-    let guide = guide::text("127.0.0.1:4999".parse().unwrap(), "aaa.bbb.ccc", false);
+    let guide = guide::text(
+        "127.0.0.1:4999".parse().unwrap(),
+        "127.0.0.1:4888".parse().unwrap(),
+        "aaa.bbb.ccc",
+        false,
+    );
     assert_eq!(guide.matches("127.0.0.1:4999").count(), 8, "{guide}");
+    assert_eq!(guide.matches("http://127.0.0.1:4888").count(), 1, "{guide}");
     assert!(guide.contains("export ALULA_TOKEN=aaa.bbb.ccc\n"));
     for client in ["alula sql", "dbapi.connect", "polars", "sql.Open", "jdbc:", "Grafana", "otlp_grpc/alula"]
     {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use tokio::task::JoinError;
 
+use super::Port;
 use crate::config::ConfigError;
 
 /// Named after what the operator can change.
@@ -15,9 +16,9 @@ pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error("the address {addr} is in use")]
-    AddressInUse { addr: SocketAddr },
+    AddressInUse { port: Port, addr: SocketAddr },
     #[error("cannot listen on {addr}")]
-    Bind { addr: SocketAddr, source: io::Error },
+    Bind { port: Port, addr: SocketAddr, source: io::Error },
     #[error("cannot use {} as the data directory", path.display())]
     DataDir { path: PathBuf, source: io::Error },
     #[error("cannot open the catalog")]
@@ -38,10 +39,7 @@ impl StartError {
     /// What to do about it, where the error itself does not say.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::AddressInUse { .. } => {
-                Some("--grpc-addr (server.grpc_addr) listens elsewhere; port 0 picks a free one")
-            }
-            Self::Bind { .. } => Some("--grpc-addr (server.grpc_addr) listens elsewhere"),
+            Self::AddressInUse { port, .. } | Self::Bind { port, .. } => Some(port.advice()),
             Self::DataDir { .. } => Some("--data-dir (server.data_dir) names another directory"),
             Self::Config(_)
             | Self::Catalog(_)
@@ -62,8 +60,8 @@ pub enum StopError {
     Storage(#[source] alula_storage::Error),
     #[error("the gRPC port failed")]
     Transport(#[source] tonic::transport::Error),
-    #[error("the gRPC port stopped by itself")]
-    TransportEnded,
-    #[error("the gRPC port ended unexpectedly")]
+    #[error("a port stopped by itself")]
+    PortEnded,
+    #[error("a port ended unexpectedly")]
     Interrupted(#[source] JoinError),
 }

@@ -1,16 +1,14 @@
-//! The transport: one port, its limits, and the services that are not ours (health, reflection).
+//! The gRPC port: its limits, and the services that are not ours (health, reflection).
 
 use std::future::ready;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use alula_auth::AuthLayer;
 use alula_flight::FlightSql;
 use alula_ingest::{Ingest, LogsService, MetricsService, TraceService};
 use futures::{Stream, TryStreamExt};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tonic::transport::server::{Router, TcpIncoming};
 use tonic_health::ServingStatus;
@@ -18,25 +16,12 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 use tower::layer::util::{Identity, Stack};
 
+use super::limits::{
+    CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS,
+    MAX_FRAME_BYTES, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESETS, MAX_PENDING_RESETS, STREAM_WINDOW_BYTES,
+};
 use super::preface::GrpcOnly;
 use super::{StartError, reflection};
-
-/// Calls on one connection at a time. More wait in the client.
-const MAX_CONCURRENT_STREAMS: u32 = 200;
-/// JDBC and ODBC send each URL property as a header; hyper's default of 16 KiB turns long URLs away.
-const MAX_HEADER_LIST_BYTES: u32 = 64 << 10;
-/// Bytes on their way that the sender need not wait for. A whole OTLP request of the default limit fits.
-const STREAM_WINDOW_BYTES: u32 = 4 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
-const MAX_FRAME_BYTES: u32 = 1 << 20;
-/// A peer that is gone is noticed after the sum of both.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Streams that a client opened and reset before they were looked at ("rapid reset").
-///
-/// Source: CVE-2023-44487.
-const MAX_PENDING_RESETS: usize = 20;
-const MAX_LOCAL_ERROR_RESETS: usize = 1024;
 
 pub(super) const OTLP_SERVICES: [&str; 3] = [
     "opentelemetry.proto.collector.logs.v1.LogsService",
@@ -79,35 +64,6 @@ impl Health {
         HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
     }
 }
-
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 1024;
-
-/// Takes the address without answering on it: a port in use is found out before a long replay.
-pub(super) fn bind(addr: SocketAddr) -> Result<TcpSocket, StartError> {
-    let bound = || {
-        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // A restart must not wait for the old connections' TIME_WAIT to end.
-        socket.set_reuseaddr(true)?;
-        socket.bind(addr)?;
-        Ok(socket)
-    };
-    bound().map_err(|source| refused(addr, source))
-}
-
-pub(super) fn listen(socket: TcpSocket, addr: SocketAddr) -> Result<TcpListener, StartError> {
-    socket.listen(BACKLOG).map_err(|source| refused(addr, source))
-}
-
-fn refused(addr: SocketAddr, source: io::Error) -> StartError {
-    match source.kind() {
-        io::ErrorKind::AddrInUse => StartError::AddressInUse { addr },
-        _ => StartError::Bind { addr, source },
-    }
-}
-
-/// Connections open at one time; more are closed as they come.
-const MAX_CONNECTIONS: usize = 2_000;
 
 /// Small answers are not held back to be sent with later ones.
 pub(super) fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<GrpcOnly>> {

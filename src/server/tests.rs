@@ -21,6 +21,7 @@ use super::*;
 fn config(data_dir: &Path) -> Config {
     let mut config = Config::for_data_dir(data_dir);
     config.server.grpc_addr = "127.0.0.1:0".parse().unwrap();
+    config.server.http_addr = "127.0.0.1:0".parse().unwrap();
     config
 }
 
@@ -150,9 +151,14 @@ async fn a_port_in_use_is_named_with_the_option_that_changes_it() {
     let addr = taken.local_addr().unwrap();
     let mut config = config(directory.path());
     config.server.grpc_addr = config::ListenAddr::new(addr);
-    let error = Server::start(config).await.unwrap_err();
+    let error = Server::start(config.clone()).await.unwrap_err();
     assert_eq!(error.to_string(), format!("the address {addr} is in use"));
     assert!(error.hint().unwrap().contains("--grpc-addr"));
+
+    config.server.http_addr = std::mem::replace(&mut config.server.grpc_addr, "127.0.0.1:0".parse().unwrap());
+    let error = Server::start(config).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("the address {addr} is in use"));
+    assert!(error.hint().unwrap().contains("--http-addr"));
 }
 
 #[tokio::test]

@@ -3,20 +3,23 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use alula_catalog::{Catalog, SequenceNumber, TenantId, TenantNumber};
+use alula_catalog::{Catalog, SequenceNumber, Signal, TenantId, TenantNumber};
 use object_store::local::LocalFileSystem;
-use tokio::sync::{Semaphore, TryAcquireError, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
 use crate::buffer::{Buffer, Snapshot};
-use crate::entry::{Entry, EntryDecoder};
+use crate::entry::{Appended, Entry, EntryDecoder};
 use crate::flush::{FlushQueue, FlushRequest, FlushThread, Flusher};
 use crate::layout::{Layout, create_dir_durably};
+use crate::rejections::{RejectionGroup, RejectionLog, save_rejections};
 use crate::replay::{reconcile_files, replay};
+use crate::retry_window::{BatchKey, Bounds, RetryWindow, Turn};
 use crate::wal::{Append, Command, Frame, MAX_PAYLOAD_BYTES, WalWriter, WriterHandle, payload_bytes};
-use crate::{Config, Error, Result};
+use crate::{BatchId, Config, Error, Result};
 
 /// Flush requests that may wait.
 const FLUSH_QUEUE: usize = 16;
@@ -30,6 +33,8 @@ pub struct Storage {
 struct Inner {
     catalog: Arc<Catalog>,
     buffer: Arc<Buffer>,
+    rejections: Arc<RejectionLog>,
+    retry_window: Arc<RetryWindow>,
     writer: WriterHandle,
     flush: FlushQueue,
     /// Bytes of entries that may wait for the log's writer.
@@ -42,14 +47,16 @@ struct Inner {
 
 /// The threads, and what makes the data directory theirs alone: it is given up once they have ended.
 struct Running {
-    threads: [JoinHandle<()>; 2],
+    threads: [(&'static str, JoinHandle<()>); 3],
+    /// Its end tells the thread that saves rejections to end.
+    saving: SyncSender<()>,
     _lock: File,
 }
 
 impl Running {
     fn join(self) -> Result<()> {
-        for thread in self.threads {
-            let name = if thread.thread().name() == Some("alula-wal") { "alula-wal" } else { "alula-flush" };
+        drop(self.saving);
+        for (name, thread) in self.threads {
             thread.join().map_err(|_| Error::ThreadEnded(name))?;
         }
         Ok(())
@@ -57,6 +64,26 @@ impl Running {
 }
 
 impl Inner {
+    /// A share of the queue's bytes, or the reason why there is none.
+    fn room_for(&self, waiting_bytes: usize) -> Result<OwnedSemaphorePermit> {
+        if self.buffer.total_bytes() >= self.max_buffer_bytes {
+            return Err(Error::Overloaded {
+                what: "the buffer",
+                limit: self.max_buffer_bytes,
+                unit: "bytes",
+            });
+        }
+        let permits = u32::try_from(waiting_bytes).unwrap_or(u32::MAX);
+        Arc::clone(&self.queue_bytes).try_acquire_many_owned(permits).map_err(|error| match error {
+            TryAcquireError::NoPermits => Error::Overloaded {
+                what: "the queue of the write-ahead log",
+                limit: self.queue_limit,
+                unit: "bytes",
+            },
+            TryAcquireError::Closed => Error::Closed,
+        })
+    }
+
     fn take_running(&self) -> Option<Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -85,7 +112,7 @@ impl fmt::Debug for Storage {
 }
 
 impl Storage {
-    /// Takes the data directory, replays the log, and starts the writer and the flush thread. Blocks.
+    /// Takes the data directory, replays the log, and starts the threads. Blocks.
     ///
     /// # Errors
     /// `DirectoryInUse` — another process has it. `RefusedCorruption`, `NewerFormat`, `CorruptSegment`, `Undecodable` — the log
@@ -107,94 +134,119 @@ impl Storage {
             })?;
         let snapshot = Snapshot::new(Arc::new(data_files), tenants, live.clone());
         let buffer = Arc::new(Buffer::new(snapshot));
+        let retry_window = load_retry_window(&catalog)?;
         let flusher = Flusher {
             layout: layout.clone(),
             catalog: Arc::clone(&catalog),
             buffer: Arc::clone(&buffer),
             store_uuid,
+            retry_window: Arc::clone(&retry_window),
         };
         reconcile_files(&flusher, &live)?;
         let last_seq = replay(&flusher, config, decoder)?;
 
         let (wal_writer, writer) =
             WalWriter::new(layout, Arc::clone(&buffer), store_uuid, config.wal_segment_bytes, last_seq);
-        let (flush, flush_requests) = std::sync::mpsc::sync_channel(FLUSH_QUEUE);
+        let (flush, flush_requests) = sync_channel(FLUSH_QUEUE);
         let flush_thread = FlushThread::new(flusher, writer.clone(), config, flush_requests);
+        let rejections = Arc::new(RejectionLog::load(&catalog));
+        let (saving, stop) = sync_channel(0);
+        let saver = {
+            let (rejections, catalog) = (Arc::clone(&rejections), Arc::clone(&catalog));
+            move || save_rejections(&rejections, &catalog, &stop)
+        };
         let threads = [
             spawn("alula-wal", move || wal_writer.run())?,
             spawn("alula-flush", move || flush_thread.run())?,
+            spawn("alula-rejected", saver)?,
         ];
         let inner = Inner {
             catalog,
             buffer,
+            rejections,
+            retry_window,
             writer,
             flush,
             queue_bytes: Arc::new(Semaphore::new(config.wal_queue_bytes)),
             queue_limit: config.wal_queue_bytes,
             max_buffer_bytes: config.max_buffer_bytes,
-            running: Mutex::new(Some(Running { threads, _lock: lock })),
+            running: Mutex::new(Some(Running { threads, saving, _lock: lock })),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Stores an entry.
+    /// Stores an entry, unless its batch was stored before.
     ///
-    /// Durable: when this returns, the entry survives power loss, and the next [`Self::snapshot`] has its rows.
+    /// Durable: when this returns, the entry survives power loss, and the next [`Self::snapshot`] has its rows. So it does for a
+    /// duplicate: that is one only of an entry which is there already.
     /// Bounds: never waits for room. Refuses at once when the queue or the buffer is full.
-    /// Cancel: the entry is handed over at the first poll that finds its tenant known; from then on dropping the future
-    /// does not undo it.
+    /// Cancel: the entry is handed over at the first poll that finds its tenant known and no equal one in flight; from then on
+    /// dropping the future does not undo it.
     ///
     /// # Errors
     /// `Overloaded`, `WalWrite`, `ReadOnly`, `Closed` — nothing was stored; the same entry may be sent again.
     /// `TooLarge`, `WrongSchema` — it can never be stored.
-    pub async fn append(&self, entry: Entry) -> Result<SequenceNumber> {
+    pub async fn append(&self, entry: Entry) -> Result<Appended> {
         let inner = &self.inner;
         let bytes = payload_bytes(&entry.rejected, &entry.payload);
         let limit_bytes = MAX_PAYLOAD_BYTES.min(inner.queue_limit);
         if bytes > limit_bytes {
             return Err(Error::TooLarge { bytes, limit_bytes });
         }
-        if inner.buffer.total_bytes() >= inner.max_buffer_bytes {
-            return Err(Error::Overloaded {
-                what: "the buffer",
-                limit: inner.max_buffer_bytes,
-                unit: "bytes",
-            });
+        if inner.queue_bytes.is_closed() {
+            return Err(Error::Closed);
         }
-        let overloaded = Error::Overloaded {
-            what: "the queue of the write-ahead log",
-            limit: inner.queue_limit,
-            unit: "bytes",
+        let tenant = self.tenant_number(&entry.tenant).await?;
+        // Before anything is refused for want of room: a duplicate needs none.
+        let claim = match entry.batch_id {
+            None => None,
+            Some(id) => match inner.retry_window.enter(BatchKey { tenant, id }, entry.received_ns).await? {
+                Turn::First(claim) => Some(claim),
+                Turn::Duplicate(seq) => {
+                    tracing::debug!(%tenant, %seq, "a batch came again and was not stored again");
+                    return Ok(Appended { seq, is_duplicate: true });
+                }
+            },
         };
         // Rows can be far larger than the bytes they came in: an empty log record is two bytes. An entry that alone is larger
         // than the queue waits there alone.
         let waiting_bytes = bytes.max(entry.batch.get_array_memory_size()).clamp(1, inner.queue_limit);
-        let permits = u32::try_from(waiting_bytes).unwrap_or(u32::MAX);
-        let queued = match Arc::clone(&inner.queue_bytes).try_acquire_many_owned(permits) {
-            Ok(queued) => queued,
-            Err(TryAcquireError::NoPermits) => return Err(overloaded),
-            Err(TryAcquireError::Closed) => return Err(Error::Closed),
-        };
-        let tenant = self.tenant_number(&entry.tenant).await?;
+        let queued = inner.room_for(waiting_bytes)?;
         let (reply, answer) = oneshot::channel();
         let frame = Frame {
             seq: SequenceNumber(0),
             signal: entry.signal,
             tenant,
-            batch_id: batch_id(&entry),
+            batch_id: entry.batch_id,
             received_ns: entry.received_ns,
             num_rows: entry.batch.num_rows() as u32,
             rejected: entry.rejected,
             payload: entry.payload,
         };
-        let append = Append { frame, batch: entry.batch, reply, queued };
+        let append = Append { frame, batch: entry.batch, reply, claim, queued };
         inner.writer.try_send(Command::Append(Box::new(append)))?;
-        answer.await.map_err(|_| Error::Closed)?
+        let seq = answer.await.map_err(|_| Error::Closed)??;
+        Ok(Appended { seq, is_duplicate: false })
     }
 
-    /// What a query that starts now sees: every acknowledged row, once.
+    /// What a query that starts now sees: every acknowledged row, once, and every recorded rejection.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.inner.buffer.snapshot()
+        let rejections = self.inner.rejections.current();
+        Arc::new(self.inner.buffer.snapshot().with_rejections(rejections))
+    }
+
+    /// Puts what was refused of one request on record, for `system.ingest_rejections`: a group for each reason.
+    ///
+    /// Durable: the next [`Self::snapshot`] has it; on disk it is within about a second, and when [`Self::close`] returns.
+    /// Bounds: never fails and waits for no disk. Texts are cut, old rows go.
+    pub fn record_rejections(
+        &self,
+        tenant: &TenantId,
+        signal: Signal,
+        received_ns: i64,
+        rejections: Vec<RejectionGroup>,
+    ) {
+        self.inner.rejections.record(tenant, signal, received_ns, rejections);
     }
 
     /// Moves everything that is in the buffer now into files.
@@ -235,7 +287,7 @@ impl Storage {
     }
 
     async fn tenant_number(&self, tenant: &TenantId) -> Result<TenantNumber> {
-        if let Some(number) = self.snapshot().tenant_number(tenant) {
+        if let Some(number) = self.inner.buffer.snapshot().tenant_number(tenant) {
             return Ok(number);
         }
         let catalog = Arc::clone(&self.inner.catalog);
@@ -246,19 +298,20 @@ impl Storage {
     }
 }
 
-/// The name of a request's content, by which a repeated one can be told: 128 bits of BLAKE3 over tenant, signal and bytes.
-fn batch_id(entry: &Entry) -> [u8; 16] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(entry.tenant.as_str().as_bytes());
-    hasher.update(&[0, entry.signal.code()]);
-    hasher.update(&entry.payload);
-    let mut id = [0; 16];
-    id.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    id
+/// The batches that the catalog knows; those in the log are added by its replay.
+fn load_retry_window(catalog: &Catalog) -> Result<Arc<RetryWindow>> {
+    let retry_window = RetryWindow::new(Bounds::default());
+    for batch in catalog.retryable_batches()? {
+        if let Some(id) = BatchId::from_bytes(batch.id) {
+            retry_window.remember(BatchKey { tenant: batch.tenant, id }, batch.seq, batch.received_ns);
+        }
+    }
+    Ok(Arc::new(retry_window))
 }
 
-fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|_| Error::ThreadEnded(name))
+fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<(&'static str, JoinHandle<()>)> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
+    thread.map(|thread| (name, thread)).map_err(|_| Error::ThreadEnded(name))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

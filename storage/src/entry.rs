@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use alula_catalog::{Signal, TenantId};
+use alula_catalog::{SequenceNumber, Signal, TenantId};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 
@@ -13,12 +13,49 @@ pub struct Entry {
     pub signal: Signal,
     /// When the request arrived, in nanoseconds since the Unix epoch.
     pub received_ns: i64,
+    /// By which a repeated request is known and not stored again. None if not all of its records carry a time: then two
+    /// equal requests may be two events, and both are stored.
+    pub batch_id: Option<BatchId>,
     /// The request as received, after decompression.
     pub payload: Bytes,
     /// Records of the request that were refused, by their place in it.
     pub rejected: Vec<u32>,
     /// The other records, in [`alula_catalog::schema::entry_schema`] of the signal.
     pub batch: RecordBatch,
+}
+
+/// The name of a request's content: 128 bits of BLAKE3 over tenant, signal and bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BatchId([u8; 16]);
+
+impl BatchId {
+    /// Reads all of `request`, so not for an async worker where that may be large.
+    pub fn of(tenant: &TenantId, signal: Signal, request: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(tenant.as_str().as_bytes());
+        hasher.update(&[0, signal.code()]);
+        hasher.update(request);
+        let mut id = [0; 16];
+        id.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        Self(id)
+    }
+
+    /// None if all bytes are zero, which on disk stands for an entry without an id.
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
+        (bytes != [0; 16]).then_some(Self(bytes))
+    }
+
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    pub seq: SequenceNumber,
+    /// The same batch was stored before, under this number, and was not stored again.
+    pub is_duplicate: bool,
 }
 
 /// An [`Entry`] as the log gives it back.

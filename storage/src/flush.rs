@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use crate::buffer::Buffer;
 use crate::layout::{Layout, sync_dir};
 use crate::parquet::{FileIdentity, partition_rows, write_data_file};
+use crate::retry_window::RetryWindow;
 use crate::wal::{Command, Cut, WriterHandle};
 use crate::{Config, Error, Result};
 
@@ -45,6 +46,7 @@ pub(crate) struct Flusher {
     pub catalog: Arc<Catalog>,
     pub buffer: Arc<Buffer>,
     pub store_uuid: [u8; 16],
+    pub retry_window: Arc<RetryWindow>,
 }
 
 impl Flusher {
@@ -55,8 +57,9 @@ impl Flusher {
         if flush.files.is_empty() {
             flush.files = self.write_files()?;
         }
+        let retry_window = self.retry_window.change_of_flush(self.catalog.flushed_seq()?, flush.cut.last_seq);
         // A COMMIT that failed may still be on disk, so the files stay and the next attempt commits these same ones.
-        self.catalog.commit_flush(&flush.files, flush.cut.last_seq)?;
+        self.catalog.commit_flush(&flush.files, flush.cut.last_seq, &retry_window)?;
         let files = std::mem::take(&mut flush.files);
         let (num_files, num_rows) = (files.len(), files.iter().map(|file| file.num_rows).sum::<u64>());
         self.buffer.commit_frozen(files);

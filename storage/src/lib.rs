@@ -7,14 +7,17 @@
 //! | `buffer/` | rows that are durable but not yet in files, as chunks behind an immutable [`Snapshot`] |
 //! | `parquet/` | from chunks to Parquet files, written durably |
 //! | `flush.rs` | the thread that moves the buffer into files |
+//! | `rejections.rs` | what ingest refused, for `system.ingest_rejections` |
+//! | `retry_window.rs` | which batches were stored lately, so that one that is sent again is not stored again |
 //! | `replay.rs` | from the log back into the buffer at start |
 //! | `layout.rs` | every path inside the data directory |
-//! | `table/` | the DataFusion side: a tenant's tables, the scan, the guards |
+//! | `table/` | with the feature `datafusion`, the DataFusion side: a tenant's tables, the scan, the guards |
 //!
 //! **Invariants**
 //! - An append returns only after its entry is on disk (`fdatasync`) *and* in the snapshot that the next query takes.
 //! - Rows in a snapshot are durable: nothing a query has seen can be undone by a crash.
 //! - An acknowledged row is at any moment in exactly one of: the buffer of the current snapshot, or a live file of it.
+//! - A batch with an id that was acknowledged within the retry window is not stored again.
 //! - The catalog's `COMMIT` is the only point at which rows change from log to file.
 
 mod buffer;
@@ -25,7 +28,10 @@ mod error;
 mod flush;
 mod layout;
 mod parquet;
+mod rejections;
 mod replay;
+mod retry_window;
+#[cfg(feature = "datafusion")]
 pub mod table;
 #[cfg(test)]
 mod testing;
@@ -34,5 +40,6 @@ mod wal;
 pub use buffer::Snapshot;
 pub use config::{Config, OnCorruption};
 pub use engine::Storage;
-pub use entry::{Entry, EntryDecoder, LoggedEntry};
+pub use entry::{Appended, BatchId, Entry, EntryDecoder, LoggedEntry};
 pub use error::{Error, ErrorKind, Result};
+pub use rejections::RejectionGroup;

@@ -1,7 +1,8 @@
 //! From the log back into files, before the first append of a new process.
 //!
 //! Everything that is replayed is flushed at once: afterwards nothing rests on log bytes that a failing disk may have shown
-//! to this process from memory only, and the log starts empty.
+//! to this process from memory only, and the log starts empty. The ids of replayed batches are remembered before the flush
+//! that removes them from the log, and saved with it.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -14,6 +15,7 @@ use crate::entry::{EntryDecoder, LoggedEntry};
 use crate::flush::{Flusher, PendingFlush, remove_segments};
 use crate::layout::{create_dir_durably, sync_dir};
 use crate::parquet::is_data_file_name;
+use crate::retry_window::BatchKey;
 use crate::wal::{Cut, Frame, RecoveredLog, recover};
 use crate::{Config, Error, OnCorruption, Result};
 
@@ -35,6 +37,10 @@ pub(crate) fn replay(
     let mut last_seq = flushed;
     for segment in &log.segments {
         for frame in segment.frames()? {
+            if let Some(id) = frame.batch_id {
+                let key = BatchKey { tenant: frame.tenant, id };
+                flusher.retry_window.remember(key, frame.seq, frame.received_ns);
+            }
             let (seq, key, chunk) = decode(frame, &tenants, decoder)?;
             if let Some(chunk) = chunk {
                 flusher.buffer.append(vec![(key, chunk)]);

@@ -16,22 +16,20 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Int32Type};
 use bytes::Bytes;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::physical_plan::collect;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use object_store::ObjectStoreExt;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::table::{
-    CATALOG_NAME, SCHEMA_NAME, SealedObjectStores, bind_tenant, guard_physical, tenant_catalog,
-};
-use crate::{Config, Entry, EntryDecoder, LoggedEntry, OnCorruption, Storage};
+use crate::layout::Layout;
+use crate::{BatchId, Config, Entry, EntryDecoder, LoggedEntry, OnCorruption, Storage};
 
-/// `count` log records, one second apart from `first_s`, with the bodies `<label>-0`, `<label>-1`, ...
+/// `count` log records, one second apart from `first_s`, with the bodies `<label>-0`, `<label>-1`, ... Received at `first_s`.
 pub(crate) fn entry(tenant: &str, label: &str, first_s: i64, count: usize) -> Entry {
     let payload = format!("{label} {first_s} {count}");
     let tenant: TenantId = tenant.parse().unwrap();
     Entry {
         signal: Signal::Logs,
         received_ns: first_s * 1_000_000_000,
+        batch_id: Some(BatchId::of(&tenant, Signal::Logs, payload.as_bytes())),
         batch: rows(&tenant, label, first_s, count),
         tenant,
         payload: Bytes::from(payload),
@@ -97,30 +95,21 @@ pub(crate) fn open(config: Config) -> crate::Result<Storage> {
     Storage::open(&config, catalog, &TextDecoder)
 }
 
-/// The rows that `sql` gives to `tenant`, as the query path binds it.
-pub(crate) async fn query(
-    storage: &Storage,
-    tenant: &str,
-    sql: &str,
-) -> datafusion::error::Result<Vec<RecordBatch>> {
-    let tenant: TenantId = tenant.parse().unwrap();
-    let runtime = RuntimeEnvBuilder::new()
-        .with_object_store_registry(Arc::new(SealedObjectStores::default()))
-        .build_arc()?;
-    let options = SessionConfig::new().with_default_catalog_and_schema(CATALOG_NAME, SCHEMA_NAME);
-    let context = SessionContext::new_with_config_rt(options, runtime);
-    context.register_catalog(CATALOG_NAME, tenant_catalog(&storage.snapshot(), &tenant)?);
-    let plan = bind_tenant(context.state().create_logical_plan(sql).await?, &tenant)?;
-    let physical = context.state().create_physical_plan(&plan).await?;
-    guard_physical(&physical, &tenant)?;
-    collect(physical, context.task_ctx()).await
-}
-
-/// Bodies of a tenant's log records and how often each is there.
+/// Bodies of a tenant's log records and how often each is there, in buffer and files.
 pub(crate) async fn bodies(storage: &Storage, tenant: &str) -> BTreeMap<String, usize> {
+    let snapshot = storage.snapshot();
+    let table = snapshot.table(&tenant.parse().unwrap(), Signal::Logs);
+    let chunks = table.hot.iter().chain(&table.frozen);
+    let mut batches: Vec<_> = chunks.map(|chunk| chunk.batch.clone()).collect();
+    for file in table.files.iter() {
+        let path = Layout::data_file_name(file).into();
+        let bytes = snapshot.data_files().get(&path).await.unwrap().bytes().await.unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
+        batches.extend(reader.map(Result::unwrap));
+    }
     let mut counts = BTreeMap::new();
-    for batch in query(storage, tenant, "SELECT body FROM logs").await.unwrap() {
-        for body in batch.column(0).as_string::<i32>().iter().flatten() {
+    for batch in batches {
+        for body in batch.column_by_name(BODY).unwrap().as_string::<i32>().iter().flatten() {
             *counts.entry(body.to_owned()).or_default() += 1;
         }
     }

@@ -2,7 +2,9 @@
 
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -32,6 +34,18 @@ def wait_for(what, limit_s, condition):
         time.sleep(POLL_S)
 
 
+def free_address():
+    """An address that stays free while nobody listens: below the ports that outgoing connections get."""
+    while True:
+        address = ("127.0.0.1", random.randrange(10_000, 30_000))
+        with socket.socket() as probe:
+            try:
+                probe.bind(address)
+            except OSError:
+                continue
+        return "%s:%d" % address
+
+
 class Server:
     """`alula serve` over one data directory; it can be killed and started again."""
 
@@ -43,7 +57,9 @@ class Server:
         self.log_file = Path(directory) / "server.log"
         self.settings = settings
         self.process = None
+        self.listen = {"grpc": "127.0.0.1:0", "http": "127.0.0.1:0"}
         self.address = None
+        self.http_address = None
 
     def environment(self):
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ALULA_")}
@@ -53,7 +69,8 @@ class Server:
         """Starts the process and does not wait until it answers."""
         assert self.process is None, "the server runs already"
         self.ready_file.unlink(missing_ok=True)
-        command = [self.binary, "serve", "--data-dir", self.data_dir, "--grpc-addr", "127.0.0.1:0"]
+        addresses = ["--grpc-addr", self.listen["grpc"], "--http-addr", self.listen["http"]]
+        command = [self.binary, "serve", "--data-dir", self.data_dir, *addresses]
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--ready-file", self.ready_file],
@@ -67,7 +84,7 @@ class Server:
         self.launch()
         ready = wait_for(f"the start of the server, see {self.log_file}", START_LIMIT_S, self.ready)
         assert ready["pid"] == self.process.pid
-        self.address = ready["grpc"]
+        self.address, self.http_address = ready["grpc"], ready["http"]
         return self
 
     def ready(self):

@@ -7,7 +7,13 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import (
+    AnyValue,
+    ArrayValue,
+    InstrumentationScope,
+    KeyValue,
+    KeyValueList,
+)
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -37,9 +43,12 @@ class Client:
 
     def export(self, signal, request, timeout_s=30):
         """Returns when the request is acknowledged in full; raises `grpc.RpcError` if it is not."""
-        answer = self.stubs[signal].Export(request, timeout=timeout_s, metadata=self.metadata)
+        answer = self.call(signal, request, timeout_s)
         # A full success leaves the field unset.
         assert not answer.HasField("partial_success"), answer
+
+    def call(self, signal, request, timeout_s=30):
+        return self.stubs[signal].Export(request, timeout=timeout_s, metadata=self.metadata)
 
 
 def attributes(**given):
@@ -57,6 +66,14 @@ def any_value(value):
         return AnyValue(int_value=value)
     if isinstance(value, float):
         return AnyValue(double_value=value)
+    if isinstance(value, bytes):
+        return AnyValue(bytes_value=value)
+    if isinstance(value, list):
+        return AnyValue(array_value=ArrayValue(values=map(any_value, value)))
+    if isinstance(value, dict):
+        return AnyValue(kvlist_value=KeyValueList(values=attribute_list(value)))
+    if value is None:
+        return AnyValue()
     assert isinstance(value, str), value
     return AnyValue(string_value=value)
 

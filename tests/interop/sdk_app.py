@@ -7,9 +7,13 @@ from types import SimpleNamespace
 import grpc
 from opentelemetry import trace
 from opentelemetry._logs import SeverityNumber
-from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
-from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcLogExporter
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetricExporter
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpanExporter
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter as HttpLogExporter
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpanExporter
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExportResult
@@ -61,6 +65,14 @@ SCOPE = {
 LIMITS = SpanLimits(max_span_attributes=30, max_events=4, max_links=2, max_event_attributes=3)
 NEVER_MS = 24 * 3600 * 1000
 
+GRPC_EXPORTERS = {"traces": GrpcSpanExporter, "logs": GrpcLogExporter, "metrics": GrpcMetricExporter}
+HTTP_EXPORTERS = {"traces": HttpSpanExporter, "logs": HttpLogExporter, "metrics": HttpMetricExporter}
+SUCCESS = {
+    "traces": SpanExportResult.SUCCESS,
+    "logs": LogRecordExportResult.SUCCESS,
+    "metrics": MetricExportResult.SUCCESS,
+}
+
 
 def recording(exporter_class, success):
     """The exporter, keeping what it was given; every export must succeed."""
@@ -80,17 +92,28 @@ def recording(exporter_class, success):
     return Recording
 
 
-def run(address, token):
+def connect(server, token, protocol, gzip):
+    """A function that makes the recording exporter of a signal."""
+
+    def make(signal, **options):
+        options |= {"headers": {"authorization": f"Bearer {token}"}, "timeout": 30}
+        if protocol == "grpc":
+            exporter, endpoint = GRPC_EXPORTERS[signal], f"http://{server.address}"
+            compression = grpc.Compression.Gzip if gzip else grpc.Compression.NoCompression
+        else:
+            exporter, endpoint = HTTP_EXPORTERS[signal], f"http://{server.http_address}/v1/{signal}"
+            compression = Compression.Gzip if gzip else Compression.NoCompression
+        return recording(exporter, SUCCESS[signal])(endpoint=endpoint, compression=compression, **options)
+
+    return make
+
+
+def run(make_exporter):
     """Runs the application to its end. Gives what the SDK handed to its exporters: metrics data, log records, spans."""
-    connection = {"endpoint": f"http://{address}", "headers": {"authorization": f"Bearer {token}"}, "timeout": 30}
-    spans = recording(OTLPSpanExporter, SpanExportResult.SUCCESS)(**connection)
-    logs = recording(OTLPLogExporter, LogRecordExportResult.SUCCESS)(compression=grpc.Compression.Gzip, **connection)
-    metrics = recording(OTLPMetricExporter, MetricExportResult.SUCCESS)
-    cumulative = metrics(**connection)
-    delta = metrics(
-        compression=grpc.Compression.Gzip,
+    spans, logs, cumulative = map(make_exporter, ("traces", "logs", "metrics"))
+    delta = make_exporter(
+        "metrics",
         preferred_temporality=dict.fromkeys((Counter, Histogram, ObservableCounter), AggregationTemporality.DELTA),
-        **connection,
     )
 
     tracing = TracerProvider(resource=RESOURCE, span_limits=LIMITS, shutdown_on_exit=False)

@@ -17,6 +17,8 @@ from adbc_driver_manager import AdbcStatusCode
 from harness import adbc_options, query, rows, scalar
 
 TABLES = ("logs", "metrics", "traces")
+VIEWS = ("metric_exemplars", "span_events", "span_links")
+RELATIONS = sorted(TABLES + VIEWS)
 POINTS = 10
 
 
@@ -73,19 +75,21 @@ def objects(adbc, **filters):
 def test_adbc_get_objects_goes_as_deep_as_it_is_asked(adbc):
     assert objects(adbc, depth="catalogs") == [{"catalog_name": "alula", "catalog_db_schemas": None}]
     (catalog,) = objects(adbc, depth="db_schemas")
-    assert [schema["db_schema_name"] for schema in catalog["catalog_db_schemas"]] == ["information_schema", "public"]
+    schemas = [schema["db_schema_name"] for schema in catalog["catalog_db_schemas"]]
+    assert schemas == ["information_schema", "public", "system"]
     assert all(schema["db_schema_tables"] is None for schema in catalog["catalog_db_schemas"])
     tables = public_tables(objects(adbc, depth="tables"))
-    assert [(table["table_name"], table["table_type"]) for table in tables] == [(name, "TABLE") for name in TABLES]
+    types = {name: "VIEW" if name in VIEWS else "TABLE" for name in RELATIONS}
+    assert [(table["table_name"], table["table_type"]) for table in tables] == list(types.items())
     assert all(table["table_columns"] is None for table in tables)
     tables = public_tables(objects(adbc, depth="all"))
-    assert [table["table_name"] for table in tables] == list(TABLES)
+    assert [table["table_name"] for table in tables] == RELATIONS
     for table in tables:
         schema = adbc.adbc_get_table_schema(table["table_name"])
         assert [column["column_name"] for column in table["table_columns"]] == schema.names
         positions = [column["ordinal_position"] for column in table["table_columns"]]
         assert positions == list(range(1, len(positions) + 1))
-    types = {column["column_name"]: column["xdbc_type_name"] for column in tables[1]["table_columns"]}
+    types = {column["column_name"]: column["xdbc_type_name"] for column in tables[2]["table_columns"]}
     assert types["timestamp"] == "TIMESTAMP" and types["value"] == "DOUBLE" and types["bucket_counts"] == "ARRAY"
 
 
@@ -100,16 +104,16 @@ def test_adbc_get_objects_filters_by_patterns_and_types(adbc):
         found = objects(adbc, depth="tables", db_schema_filter="public", **filters)
         return [table["table_name"] for table in public_tables(found)]
 
-    assert names(table_name_filter="m%") == ["metrics"]
+    assert names(table_name_filter="m%") == ["metric_exemplars", "metrics"]
     assert names(table_name_filter="_ogs") == ["logs"]
     assert names(table_types_filter=["TABLE"]) == list(TABLES)
-    assert names(table_types_filter=["VIEW"]) == []
+    assert names(table_types_filter=["VIEW"]) == list(VIEWS)
     # pandas asks whether its SQL text is the name of a table.
     assert names(table_name_filter="SELECT * FROM logs WHERE body LIKE '100\\%'") == []
     assert objects(adbc, depth="tables", catalog_filter="other") == []
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", RELATIONS)
 def test_the_schema_of_a_table_is_the_schema_of_its_rows(adbc, flight, table):
     described = adbc.adbc_get_table_schema(table)
     assert all(field.metadata for field in described)
@@ -126,7 +130,7 @@ def test_the_schema_of_an_unknown_table_is_not_found(adbc):
 
 def test_information_schema_describes_the_tables(adbc):
     listed = query(adbc, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1")
-    assert listed.to_pydict() == {"table_name": list(TABLES)}
+    assert listed.to_pydict() == {"table_name": RELATIONS}
     columns = query(
         adbc,
         "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = ? "

@@ -307,7 +307,7 @@ async fn help_is_for_every_command_and_goes_to_standard_output() {
 #[tokio::test]
 async fn the_demo_answers_five_questions_and_leaves_nothing() {
     let directory = tempfile::TempDir::new().unwrap();
-    let mut command = alula(["demo", "--once", "--grpc-addr", "127.0.0.1:0"]);
+    let mut command = alula(["demo", "--once", "--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"]);
     command.env("TMPDIR", directory.path());
     let output = run(command).await;
     let answers = output.expect_success();
@@ -329,10 +329,10 @@ async fn the_demo_keeps_its_data_where_it_is_told_to() {
     let directory = tempfile::TempDir::new().unwrap();
     let data_dir = directory.path().join("kept");
     let path = data_dir.to_str().unwrap();
-    run(alula(["demo", "--once", "--grpc-addr", ":0", "--data-dir", path])).await.expect_success();
+    run(alula(["demo", "--once", "--grpc-addr", ":0", "--http-addr", ":0", "--data-dir", path])).await.expect_success();
     assert!(data_dir.join("catalog.db").exists());
     // The port is free again, and so is the directory.
-    run(alula(["demo", "--once", "--grpc-addr", ":0", "--data-dir", path])).await.expect_success();
+    run(alula(["demo", "--once", "--grpc-addr", ":0", "--http-addr", ":0", "--data-dir", path])).await.expect_success();
 }
 
 async fn generate(client: &Client, url: &str, token: &str, arguments: &[&str]) -> Value {

@@ -351,9 +351,9 @@ async fn both_compressions_bring_the_same_rows() {
 async fn a_row_is_visible_to_the_query_that_starts_right_after_its_acknowledgement() {
     let server = TestServer::start().await;
     let client = server.client("acme").await;
-    for number in 1..=50 {
-        client.send(logs("api", vec![log(BASE_NS, "x")])).await;
-        assert_eq!(client.count("SELECT count(*) FROM logs").await, number);
+    for number in 1..=50_u32 {
+        client.send(logs("api", vec![log(BASE_NS + u64::from(number), "x")])).await;
+        assert_eq!(client.count("SELECT count(*) FROM logs").await, i64::from(number));
     }
 }
 

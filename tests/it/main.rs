@@ -6,8 +6,13 @@
 //! | `auth.rs` | who gets in, and what each role may do |
 //! | `tenancy.rs`, `tenancy/` | no answer depends on what another tenant stored |
 //! | `ingest.rs` | every field and metric type as SQL sees it; what is rejected is counted |
+//! | `otlp_http.rs` | the HTTP port: formats, compressions, connections, refusals |
+//! | `otlp_contract.rs`, `otlp_contract/` | overload, sizes, times and retries, on both transports alike |
+//! | `rejections.rs` | what was refused, as `system.ingest_rejections` lists it |
 //! | `query.rs` | the queries of the README; the same rows from the buffer and from files; streaming |
+//! | `metric_functions.rs` | functions over data points, views, and every statement of `docs/sql.md` |
 //! | `prepared.rs`, `metadata.rs` | the parts of Flight SQL that drivers use |
+//! | `exporter.rs` | what the official Rust exporter sends comes back, by every protocol |
 //! | `bad_input.rs` | each mistake gets its own error, and the server stays up |
 //! | `shutdown.rs` | what a drain finishes and leaves behind |
 //! | `cli.rs` | the command line as scripts use it |
@@ -19,10 +24,15 @@
 mod auth;
 mod bad_input;
 mod cli;
+mod exporter;
 mod fixture;
 mod ingest;
 mod metadata;
+mod metric_functions;
+mod otlp_contract;
+mod otlp_http;
 mod prepared;
 mod query;
+mod rejections;
 mod shutdown;
 mod tenancy;

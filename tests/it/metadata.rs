@@ -14,6 +14,9 @@ use crate::fixture::otlp::{BASE_NS, log, logs};
 use crate::fixture::{Client, TestServer, descriptor, statement};
 
 const TABLES: [&str; 3] = ["logs", "metrics", "traces"];
+const VIEWS: [&str; 3] = ["metric_exemplars", "span_events", "span_links"];
+/// Both, in the order in which they are listed.
+const RELATIONS: [&str; 6] = ["logs", "metric_exemplars", "metrics", "span_events", "span_links", "traces"];
 
 #[tokio::test]
 async fn there_is_one_catalog() {
@@ -24,13 +27,13 @@ async fn there_is_one_catalog() {
 }
 
 #[tokio::test]
-async fn there_are_two_schemas_and_patterns_pick_from_them() {
+async fn there_are_three_schemas_and_patterns_pick_from_them() {
     let server = TestServer::start().await;
     let client = server.client("acme").await;
     let pattern = |text: &str| Some(text.to_owned());
     for (catalog, db_schema_filter_pattern, expected) in [
-        (None, None, &["information_schema", "public"][..]),
-        (pattern("alula"), pattern("%"), &["information_schema", "public"]),
+        (None, None, &["information_schema", "public", "system"][..]),
+        (pattern("alula"), pattern("%"), &["information_schema", "public", "system"]),
         (None, pattern("pub%"), &["public"]),
         (None, pattern("PUBLIC"), &[]),
         (pattern("other"), None, &[]),
@@ -69,10 +72,10 @@ async fn tables_are_found_by_pattern_and_type() {
         |text: &str| CommandGetTables { table_name_filter_pattern: Some(text.to_owned()), ..of_public() };
     let typed = |name: &str| CommandGetTables { table_types: vec![name.to_owned()], ..of_public() };
     for (command, expected) in [
-        (of_public(), &TABLES[..]),
-        (like("%"), &TABLES),
+        (of_public(), &RELATIONS[..]),
+        (like("%"), &RELATIONS),
         (like("metrics"), &["metrics"]),
-        (like("%s"), &TABLES),
+        (like("%s"), &RELATIONS),
         (like("_races"), &["traces"]),
         (like("log%"), &["logs"]),
         (like("LOGS"), &[]),
@@ -80,8 +83,12 @@ async fn tables_are_found_by_pattern_and_type() {
         (like("SELECT * FROM logs"), &[]),
         (typed("TABLE"), &TABLES),
         (typed("BASE TABLE"), &TABLES),
-        (typed("VIEW"), &[]),
-        (CommandGetTables { catalog: Some("alula".to_owned()), ..of_public() }, &TABLES),
+        (typed("VIEW"), &VIEWS),
+        (
+            CommandGetTables { db_schema_filter_pattern: Some("system".to_owned()), ..of_public() },
+            &["ingest_rejections"],
+        ),
+        (CommandGetTables { catalog: Some("alula".to_owned()), ..of_public() }, &RELATIONS),
         (CommandGetTables { catalog: Some("other".to_owned()), ..of_public() }, &[]),
     ] {
         assert_eq!(tables(&client, command.clone()).await, expected, "{command:?}");
@@ -122,7 +129,7 @@ async fn the_schema_of_a_table_is_that_of_its_rows() {
             assert!(about("TYPE_NAME").is_some(), "{table}.{}", field.name());
         }
     }
-    assert_eq!(rows.num_rows(), 3);
+    assert_eq!(rows.num_rows(), RELATIONS.len());
     let without = client.run(of_public()).await.unwrap();
     assert!(without.schema.field_with_name("table_schema").is_err());
 }
@@ -237,10 +244,10 @@ async fn information_schema_describes_the_tables() {
     client
         .assert_rows(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
-            "table_name\nlogs\nmetrics\ntraces",
+            &format!("table_name\n{}", RELATIONS.join("\n")),
         )
         .await;
-    for table in TABLES {
+    for table in RELATIONS {
         let sql = format!(
             "SELECT column_name FROM information_schema.columns WHERE table_name = '{table}' ORDER BY ordinal_position"
         );
@@ -249,7 +256,7 @@ async fn information_schema_describes_the_tables() {
         let sent: Vec<_> = sent.fields().iter().map(|field| Some(field.name().clone())).collect();
         assert_eq!(described, sent, "{table}");
     }
-    for sql in ["SHOW TABLES", "SHOW COLUMNS FROM logs", "DESCRIBE traces"] {
+    for sql in ["SHOW TABLES", "SHOW COLUMNS FROM logs", "DESCRIBE traces", "DESCRIBE span_events"] {
         assert!(client.rows(sql).await.num_rows() > 0, "{sql}");
     }
 }

@@ -53,12 +53,16 @@ fn files_and_flushed_sequence_move_together_or_not_at_all() {
     let catalog = Catalog::open(&dir.path().join("catalog.db")).unwrap();
     let tenant = catalog.register_tenant(&"a".parse().unwrap()).unwrap();
     let (one, two) = (file(1, tenant, 1, 5), file(2, tenant, 6, 9));
-    catalog.commit_flush(std::slice::from_ref(&one), SequenceNumber(5)).unwrap();
+    catalog.commit_flush(std::slice::from_ref(&one), SequenceNumber(5), &RetryWindowChange::NONE).unwrap();
     // The second commit repeats a file: it must change nothing at all, not even add the first of the two.
-    assert!(catalog.commit_flush(&[two.clone(), two.clone()], SequenceNumber(9)).is_err());
+    assert!(
+        catalog
+            .commit_flush(&[two.clone(), two.clone()], SequenceNumber(9), &RetryWindowChange::NONE)
+            .is_err()
+    );
     assert_eq!(catalog.flushed_seq().unwrap(), SequenceNumber(5));
     assert_eq!(catalog.live_files().unwrap(), vec![one.clone()]);
-    catalog.commit_flush(std::slice::from_ref(&two), SequenceNumber(9)).unwrap();
+    catalog.commit_flush(std::slice::from_ref(&two), SequenceNumber(9), &RetryWindowChange::NONE).unwrap();
     assert_eq!(catalog.flushed_seq().unwrap(), SequenceNumber(9));
     assert_eq!(catalog.live_files().unwrap(), vec![one, two]);
 }
@@ -96,14 +100,18 @@ fn entries_that_are_in_files_cannot_be_flushed_again() {
     let catalog = Catalog::open(&dir.path().join("catalog.db")).unwrap();
     let tenant = catalog.register_tenant(&"a".parse().unwrap()).unwrap();
     let one = file(1, tenant, 1, 5);
-    catalog.commit_flush(std::slice::from_ref(&one), SequenceNumber(5)).unwrap();
+    catalog.commit_flush(std::slice::from_ref(&one), SequenceNumber(5), &RetryWindowChange::NONE).unwrap();
     for (first_seq, last_seq) in [(1, 5), (5, 9), (2, 4)] {
         let again = file(2, tenant, first_seq, last_seq);
-        let error = catalog.commit_flush(&[again], SequenceNumber(last_seq)).unwrap_err();
+        let error =
+            catalog.commit_flush(&[again], SequenceNumber(last_seq), &RetryWindowChange::NONE).unwrap_err();
         assert!(matches!(error, Error::AlreadyFlushed { flushed_seq: SequenceNumber(5), .. }), "{error}");
     }
-    assert!(catalog.commit_flush(&[], SequenceNumber(4)).is_err(), "the flushed sequence number went back");
-    catalog.commit_flush(&[], SequenceNumber(5)).unwrap();
+    assert!(
+        catalog.commit_flush(&[], SequenceNumber(4), &RetryWindowChange::NONE).is_err(),
+        "the flushed sequence number went back"
+    );
+    catalog.commit_flush(&[], SequenceNumber(5), &RetryWindowChange::NONE).unwrap();
     assert_eq!(catalog.live_files().unwrap(), vec![one]);
     assert_eq!(catalog.flushed_seq().unwrap(), SequenceNumber(5));
 }
@@ -122,4 +130,24 @@ fn a_loss_that_is_found_again_is_recorded_once() {
         catalog.record_data_loss(&found).unwrap();
     }
     assert_eq!(catalog.data_losses().unwrap(), vec![loss(1, 2), loss(1, 3)]);
+}
+
+#[test]
+fn a_catalog_of_the_first_version_keeps_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.db");
+    Connection::open(&path).unwrap().execute_batch(include_str!("golden/v1.sql")).unwrap();
+    // Twice: the second finds it migrated.
+    for _ in 0..2 {
+        let catalog = Catalog::open(&path).unwrap();
+        let tenants = catalog.tenants().unwrap();
+        let names: Vec<_> = tenants.iter().map(|(number, id)| (number.0, id.as_str())).collect();
+        assert_eq!(names, [(1, "team-a"), (2, "team-b")]);
+        assert_eq!(catalog.store_uuid().unwrap()[..4], [0x07, 0x12, 0x0e, 0x82]);
+        let files = [file(1, TenantNumber(1), 1, 5), file(2, TenantNumber(1), 6, 9)];
+        assert_eq!(catalog.live_files().unwrap(), files);
+        assert_eq!(catalog.flushed_seq().unwrap(), SequenceNumber(9));
+        assert_eq!(catalog.data_losses().unwrap().len(), 1);
+        assert_eq!(catalog.retryable_batches().unwrap(), []);
+    }
 }

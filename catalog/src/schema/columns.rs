@@ -73,3 +73,10 @@ pub const EVENTS: &str = "events";
 pub const LINKS: &str = "links";
 pub const DROPPED_EVENTS_COUNT: &str = "dropped_events_count";
 pub const DROPPED_LINKS_COUNT: &str = "dropped_links_count";
+
+// System tables.
+pub const LAST_TIMESTAMP: &str = "last_timestamp";
+pub const SIGNAL: &str = "signal";
+pub const REASON: &str = "reason";
+pub const REQUESTS: &str = "requests";
+pub const SAMPLE: &str = "sample";

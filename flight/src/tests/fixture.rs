@@ -133,6 +133,7 @@ impl TestServer {
             tenant,
             signal: Signal::Logs,
             received_ns: 1,
+            batch_id: None,
             payload: bytes::Bytes::from_static(b"a request"),
             rejected: vec![],
             batch: RecordBatch::try_new(schema, columns).unwrap(),

@@ -32,7 +32,7 @@ async fn catalogs_schemas_and_types_are_told() {
     assert_eq!(texts(&catalogs, 0), ["alula"]);
     let everything = CommandGetDbSchemas { catalog: None, db_schema_filter_pattern: None };
     let schemas = one_batch(&server, server.client().get_db_schemas(everything).await).await;
-    assert_eq!(texts(&schemas, 1), ["information_schema", "public"]);
+    assert_eq!(texts(&schemas, 1), ["information_schema", "public", "system"]);
     let other = CommandGetDbSchemas { catalog: Some("other".to_owned()), db_schema_filter_pattern: None };
     assert_eq!(one_batch(&server, server.client().get_db_schemas(other).await).await.num_rows(), 0);
     let types = one_batch(&server, server.client().get_table_types().await).await;
@@ -49,11 +49,19 @@ async fn tables_are_filtered_by_pattern_and_type() {
         table_types: types.iter().map(|t| (*t).to_owned()).collect(),
         include_schema: false,
     };
-    assert_eq!(table_names(&server, pattern("public", None, &[])).await, ["logs", "metrics", "traces"]);
+    assert_eq!(
+        table_names(&server, pattern("public", None, &["table", "VIEW"])).await,
+        ["logs", "metric_exemplars", "metrics", "span_events", "span_links", "traces"]
+    );
+    assert_eq!(
+        table_names(&server, pattern("public", None, &["view"])).await,
+        ["metric_exemplars", "span_events", "span_links"]
+    );
     assert_eq!(
         table_names(&server, pattern("%", None, &["BASE TABLE", "table"])).await,
-        ["logs", "metrics", "traces"]
+        ["logs", "metrics", "traces", "ingest_rejections"]
     );
+    assert_eq!(table_names(&server, pattern("system", None, &[])).await, ["ingest_rejections"]);
     assert_eq!(table_names(&server, pattern("pub%", Some("_ogs"), &["TABLE"])).await, ["logs"]);
     assert_eq!(
         table_names(&server, pattern("%", Some("SELECT * FROM logs WHERE a LIKE '%x'"), &[])).await,
@@ -71,15 +79,6 @@ async fn tables_are_filtered_by_pattern_and_type() {
 #[tokio::test]
 async fn a_table_schema_is_that_of_its_rows() {
     let server = TestServer::start().await;
-    let command = CommandGetTables {
-        table_name_filter_pattern: Some("logs".to_owned()),
-        include_schema: true,
-        ..CommandGetTables::default()
-    };
-    let batch = one_batch(&server, server.client().get_tables(command).await).await;
-    let bytes = batch.column(4).as_binary::<i32>().value(0);
-    let told = arrow::datatypes::Schema::try_from(IpcMessage(bytes.to_vec().into())).unwrap();
-    let rows = server.rows("SELECT * FROM logs").await;
     let shape = |schema: &arrow::datatypes::Schema| {
         schema
             .fields()
@@ -87,7 +86,24 @@ async fn a_table_schema_is_that_of_its_rows() {
             .map(|f| (f.name().clone(), f.data_type().clone(), f.is_nullable()))
             .collect::<Vec<_>>()
     };
-    assert_eq!(shape(&told), shape(&rows[0].schema()));
+    for (table, sql_name) in [
+        ("logs", "logs"),
+        ("metric\\_exemplars", "metric_exemplars"),
+        ("span\\_events", "span_events"),
+        ("span\\_links", "span_links"),
+        ("ingest_rejections", "system.ingest_rejections"),
+    ] {
+        let command = CommandGetTables {
+            table_name_filter_pattern: Some(table.to_owned()),
+            include_schema: true,
+            ..CommandGetTables::default()
+        };
+        let batch = one_batch(&server, server.client().get_tables(command).await).await;
+        let bytes = batch.column(4).as_binary::<i32>().value(0);
+        let told = arrow::datatypes::Schema::try_from(IpcMessage(bytes.to_vec().into())).unwrap();
+        let rows = server.rows(&format!("SELECT * FROM {sql_name}")).await;
+        assert_eq!(shape(&told), shape(&rows[0].schema()), "{sql_name}");
+    }
 }
 
 #[tokio::test]

@@ -177,6 +177,10 @@ async fn mistakes_get_an_error_that_helps() {
     check_refused(&server, "SELEC 1", invalid, "line 1, column 1").await;
     check_refused(&server, "SELECT * FROM nosuch", Code::NotFound, "the tables are: ").await;
     check_refused(&server, "SELECT * FROM log", Code::NotFound, "the tables are: logs, ").await;
+    for table in ["system.ingest_rejection", "ingest_rejections"] {
+        let known = "the tables are: system.ingest_rejections, ";
+        check_refused(&server, &format!("SELECT * FROM {table}"), Code::NotFound, known).await;
+    }
     check_refused(
         &server,
         "SELECT * FROM nosuch.public.logs",
@@ -216,15 +220,19 @@ async fn information_schema_tells_of_this_tenant_and_no_settings() {
     check(
         &server,
         "SELECT DISTINCT table_catalog, table_schema, table_name FROM information_schema.tables \
-         WHERE table_schema = 'public' ORDER BY table_name",
+         WHERE table_schema <> 'information_schema' ORDER BY table_schema, table_name",
         &[
-            "+---------------+--------------+------------+",
-            "| table_catalog | table_schema | table_name |",
-            "+---------------+--------------+------------+",
-            "| alula         | public       | logs       |",
-            "| alula         | public       | metrics    |",
-            "| alula         | public       | traces     |",
-            "+---------------+--------------+------------+",
+            "+---------------+--------------+-------------------+",
+            "| table_catalog | table_schema | table_name        |",
+            "+---------------+--------------+-------------------+",
+            "| alula         | public       | logs              |",
+            "| alula         | public       | metric_exemplars  |",
+            "| alula         | public       | metrics           |",
+            "| alula         | public       | span_events       |",
+            "| alula         | public       | span_links        |",
+            "| alula         | public       | traces            |",
+            "| alula         | system       | ingest_rejections |",
+            "+---------------+--------------+-------------------+",
         ],
     )
     .await;

@@ -56,11 +56,13 @@ pub(crate) enum Reason {
 }
 
 /// A record that was not kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rejection {
     /// The record's index in the depth-first order of the request.
     pub(crate) ordinal: u32,
     pub(crate) reason: Reason,
+    /// The record as text; only the first of each reason has one.
+    pub(crate) sample: Option<Box<str>>,
 }
 
 /// Counts the records of one request and decides about each.
@@ -69,6 +71,8 @@ pub(super) struct Admission {
     policy: Owned,
     next_ordinal: u32,
     rejected: Vec<Rejection>,
+    /// The reasons of these, each once.
+    reasons: Vec<Reason>,
 }
 
 #[derive(Debug)]
@@ -88,11 +92,17 @@ impl Admission {
                 Owned::Replay(ordinals)
             }
         };
-        Self { policy, next_ordinal: 0, rejected: Vec::new() }
+        Self { policy, next_ordinal: 0, rejected: Vec::new(), reasons: Vec::new() }
     }
 
     /// Decides about the next record. Must be called once for each, in the order of the request.
-    pub(super) fn admit(&mut self, check: impl FnOnce(Limits) -> Result<(), Reason>) -> bool {
+    ///
+    /// `sample` makes its text, if that is wanted.
+    pub(super) fn admit(
+        &mut self,
+        check: impl FnOnce(Limits) -> Result<(), Reason>,
+        sample: impl FnOnce() -> Box<str>,
+    ) -> bool {
         let ordinal = self.next_ordinal;
         self.next_ordinal += 1;
         match &self.policy {
@@ -100,7 +110,11 @@ impl Admission {
             Owned::Check(limits) => match check(*limits) {
                 Ok(()) => true,
                 Err(reason) => {
-                    self.rejected.push(Rejection { ordinal, reason });
+                    let is_first = !self.reasons.contains(&reason);
+                    if is_first {
+                        self.reasons.push(reason);
+                    }
+                    self.rejected.push(Rejection { ordinal, reason, sample: is_first.then(sample) });
                     false
                 }
             },

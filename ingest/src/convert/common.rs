@@ -13,6 +13,7 @@ use super::checks::{self, Admission, Limits, Reason};
 use super::columns::{Column, Key, NamedColumns, RepeatedText, Times, saturate};
 use super::expansion::Expansion;
 use super::json::JsonText;
+use super::sample::Sample;
 use super::{Context, Rejection};
 
 const SERVICE_NAME_ATTRIBUTE: &str = "service.name";
@@ -70,6 +71,8 @@ pub(super) struct CommonColumns {
     metric_text_bytes: usize,
     pub(super) json: JsonText,
     rows: usize,
+    /// No record so far took the time of receipt.
+    all_timed: bool,
     resource: Option<ResourceKeys>,
     scope: Option<ScopeKeys>,
     tenant: Key,
@@ -104,6 +107,7 @@ impl CommonColumns {
             metric_text_bytes: 0,
             json: JsonText::default(),
             rows: 0,
+            all_timed: true,
             resource: None,
             scope: None,
             tenant,
@@ -206,21 +210,31 @@ impl CommonColumns {
     }
 
     /// The first time that is not zero decides; without one it is the time of receipt.
-    pub(super) fn timestamp(&self, record: u64, observed: u64) -> Timestamp {
+    pub(super) fn timestamp(&mut self, record: u64, observed: u64) -> Timestamp {
         match (record, observed) {
-            (0, 0) => Timestamp { ns: self.received_ns, source: "received" },
+            (0, 0) => {
+                self.all_timed = false;
+                Timestamp { ns: self.received_ns, source: "received" }
+            }
             (0, observed) => Timestamp { ns: saturate(observed), source: "observed" },
             (record, _) => Timestamp { ns: saturate(record), source: "record" },
         }
     }
 
     /// Decides about the next record: the rules all records share, then the signal's own.
-    pub(super) fn admit(&mut self, shared: &Shared<'_>, own: impl FnOnce() -> Result<(), Reason>) -> bool {
+    ///
+    /// `describe` says of a rejected one what only the signal has.
+    pub(super) fn admit(
+        &mut self,
+        shared: &Shared<'_>,
+        own: impl FnOnce() -> Result<(), Reason>,
+        describe: impl FnOnce(&mut Sample),
+    ) -> bool {
         let (resource, scope) = self.entered();
         let received_ns = self.received_ns;
         let repeated_bytes = resource.text_bytes + scope.text_bytes + self.metric_text_bytes;
-        let expansion = &mut self.expansion;
-        self.admission.admit(|limits: Limits| {
+        let Self { admission, expansion, service_name, .. } = self;
+        let check = |limits: Limits| {
             if let Some(fault) = resource.fault.or(scope.fault) {
                 return Err(fault);
             }
@@ -230,6 +244,13 @@ impl CommonColumns {
             checks::depth(shared.attributes, "attributes")?;
             // Last, so that only records that are kept use the allowance up.
             expansion.take(repeated_bytes)
+        };
+        admission.admit(check, || {
+            let mut sample = Sample::new();
+            sample.text("service_name", resource.service_name.map_or("", |key| service_name.text(key)));
+            describe(&mut sample);
+            sample.attributes("attributes", shared.attributes);
+            sample.finish()
         })
     }
 
@@ -266,6 +287,10 @@ impl CommonColumns {
 
     pub(super) fn rows(&self) -> usize {
         self.rows
+    }
+
+    pub(super) fn all_timed(&self) -> bool {
+        self.all_timed
     }
 
     pub(super) fn finish(self, columns: &mut NamedColumns) -> Vec<Rejection> {

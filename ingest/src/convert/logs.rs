@@ -12,6 +12,7 @@ use super::checks::{self, Reason};
 use super::columns::{Column, Ids, NamedColumns, RepeatedText, Times};
 use super::common::{CommonColumns, Shared};
 use super::json::{self, JsonText};
+use super::sample::Sample;
 use super::{Converted, finish};
 use crate::Result;
 
@@ -28,7 +29,7 @@ pub(super) fn convert(request: &ExportLogsServiceRequest, mut common: CommonColu
                     dropped_attributes_count: Some(record.dropped_attributes_count),
                     flags: record.flags,
                 };
-                if common.admit(&shared, || check(record)) {
+                if common.admit(&shared, || check(record), |sample| describe(record, sample)) {
                     let (row, _) = common.push(&shared);
                     own.push(row, record, &mut common.json);
                 }
@@ -44,6 +45,17 @@ fn check(record: &LogRecord) -> Result<(), Reason> {
     checks::time(record.observed_time_unix_nano, "observed_time_unix_nano")?;
     let bounded = record.body.as_ref().is_none_or(json::value_depth_is_bounded);
     checks::ensure(bounded, Reason::TooDeep { place: "the values in the body" })
+}
+
+fn describe(record: &LogRecord, sample: &mut Sample) {
+    sample.number("time_unix_nano", record.time_unix_nano);
+    sample.number("observed_time_unix_nano", record.observed_time_unix_nano);
+    sample.number("severity_number", record.severity_number);
+    sample.text("severity_text", &record.severity_text);
+    sample.text("event_name", &record.event_name);
+    if let Some(body) = &record.body {
+        sample.value("body", body);
+    }
 }
 
 #[derive(Debug, Default)]

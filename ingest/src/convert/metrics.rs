@@ -12,6 +12,7 @@ use super::columns::{Column, Key, NamedColumns, RepeatedText, Times};
 use super::common::{CommonColumns, Shared};
 use super::exemplars::{self, Exemplars};
 use super::points::{Point, PointColumns};
+use super::sample::Sample;
 use super::series::SeriesHasher;
 use super::{Converted, finish};
 use crate::Result;
@@ -130,7 +131,13 @@ impl Writer {
                 exemplars::check(fields.exemplars)?;
                 point.check()
             };
-            if self.common.admit(&shared, check) {
+            let describe = |sample: &mut Sample| {
+                sample.text("name", &metric.name);
+                sample.text("type", self.own.kind.text(keys.kind));
+                sample.number("time_unix_nano", fields.time_unix_nano);
+                sample.number("start_time_unix_nano", fields.start_time_unix_nano);
+            };
+            if self.common.admit(&shared, check, describe) {
                 let (row, attributes) = self.common.push(&shared);
                 self.own.series_id.set(row, keys.series.id(attributes));
                 self.own.start_timestamp.set_otlp(row, fields.start_time_unix_nano);

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `checks.rs` | which records are kept, and why not |
 //! | `expansion.rs` | how much larger than the request its rows may become |
+//! | `sample.rs` | a rejected record as text |
 //! | `json.rs` | canonical JSON text of attributes |
 //! | `columns.rs` | column builders addressed by row, interned texts |
 //! | `common.rs` | the columns all tables share |
@@ -30,20 +31,21 @@ mod json;
 mod logs;
 mod metrics;
 mod points;
+mod sample;
 mod series;
 mod traces;
 
 #[cfg(test)]
 mod restore;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use arrow::array::RecordBatch;
 use prost::Message;
 
 use alula_catalog::{Signal, TenantId};
 
-use crate::{Error, Result};
+use crate::{Error, Result, SizeLimit};
 use columns::NamedColumns;
 use common::CommonColumns;
 
@@ -71,6 +73,8 @@ pub(crate) struct Converted {
     pub(crate) batch: RecordBatch,
     /// In ascending order of ordinals. Empty when replaying.
     pub(crate) rejected: Vec<Rejection>,
+    /// Every record, kept or not, carries a time, so that two equal requests are one that was sent twice.
+    pub(crate) all_timed: bool,
 }
 
 /// Converts the protobuf bytes of one export request.
@@ -80,7 +84,8 @@ pub(crate) struct Converted {
 /// [`Error::TooLarge`] — the payload exceeds [`MAX_PAYLOAD_BYTES`].
 pub(crate) fn convert(signal: Signal, payload: &[u8], context: &Context<'_>) -> Result<Converted> {
     if payload.len() > MAX_PAYLOAD_BYTES {
-        return Err(Error::TooLarge { limit_bytes: MAX_PAYLOAD_BYTES });
+        let limit = SizeLimit { bytes: MAX_PAYLOAD_BYTES, setting: "ingest.max_http_message_bytes" };
+        return Err(Error::TooLarge { limit });
     }
     let common = CommonColumns::new(context, payload.len());
     match signal {
@@ -96,8 +101,9 @@ fn decode<M: Message + Default>(payload: &[u8], message: &'static str) -> Result
 
 fn finish(signal: Signal, common: CommonColumns, mut columns: NamedColumns) -> Result<Converted> {
     let rows = common.rows();
+    let all_timed = common.all_timed();
     let rejected = common.finish(&mut columns);
     let batch =
         columns::batch(signal, rows, columns).map_err(|source| Error::SchemaBroken { signal, source })?;
-    Ok(Converted { batch, rejected })
+    Ok(Converted { batch, rejected, all_timed })
 }

@@ -1,9 +1,11 @@
 //! The conversion as a whole: nothing is lost, replay equals live, and what each table shows.
 
-mod draw;
+pub(crate) mod draw;
 mod json;
 mod printed;
 mod rejections;
+mod samples;
+mod times;
 
 use std::collections::HashSet;
 

@@ -12,6 +12,7 @@ use super::checks::{self, Reason};
 use super::columns::{Column, Ids, Lists, NamedColumns, RepeatedText, Times, saturate};
 use super::common::{CommonColumns, Shared};
 use super::json::JsonText;
+use super::sample::Sample;
 use super::{Converted, finish};
 use crate::Result;
 
@@ -28,7 +29,7 @@ pub(super) fn convert(request: &ExportTraceServiceRequest, mut common: CommonCol
                     dropped_attributes_count: Some(span.dropped_attributes_count),
                     flags: span.flags,
                 };
-                if common.admit(&shared, || check(span)) {
+                if common.admit(&shared, || check(span), |sample| describe(span, sample)) {
                     let (row, _) = common.push(&shared);
                     own.push(row, span, &mut common.json);
                 }
@@ -49,6 +50,14 @@ fn check(span: &Span) -> Result<(), Reason> {
         checks::depth(&event.attributes, "attributes of an event")?;
     }
     span.links.iter().try_for_each(|link| checks::depth(&link.attributes, "attributes of a link"))
+}
+
+fn describe(span: &Span, sample: &mut Sample) {
+    sample.text("name", &span.name);
+    sample.id("trace_id", &span.trace_id);
+    sample.id("span_id", &span.span_id);
+    sample.number("start_time_unix_nano", span.start_time_unix_nano);
+    sample.number("end_time_unix_nano", span.end_time_unix_nano);
 }
 
 fn is_id<const BYTES: usize>(id: &[u8]) -> bool {

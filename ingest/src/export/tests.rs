@@ -1,5 +1,6 @@
 //! The path of a request: bounds, hand-over, and the count of what was stored and what was not.
 
+use std::num::NonZeroU64;
 use std::pin::pin;
 use std::task::Poll;
 
@@ -14,13 +15,22 @@ fn payload(good: usize, bad: usize) -> Bytes {
 }
 
 async fn export(ingest: &Ingest, payload: Bytes) -> Result<Option<PartialSuccess>> {
-    ingest.export(&Principal::unauthenticated(), Signal::Logs, payload).await
+    let body = async {
+        let mut receiver = ingest.receiver(Transport::Grpc, Encoding::Identity, Some(payload.len()))?;
+        receiver.push(&mut payload.clone())?;
+        receiver.finish()
+    };
+    ingest.export(&Principal::unauthenticated(), Signal::Logs, Format::Protobuf, body).await
+}
+
+/// A configuration whose largest request has this size.
+fn limited(bytes: usize) -> Config {
+    Config { max_message_bytes: bytes, max_http_message_bytes: bytes, ..Config::default() }
 }
 
 /// Waits until no request is under way.
 async fn settle(ingest: &Ingest) {
-    let all = ingest.0.config.max_in_flight_bytes as u32;
-    drop(ingest.0.in_flight.acquire_many(all).await.unwrap());
+    ingest.0.room.all().await;
 }
 
 #[tokio::test]
@@ -63,12 +73,12 @@ async fn a_large_request_is_stored_like_a_small_one() {
 async fn a_request_larger_than_the_limit_is_refused_by_name() {
     let store = Store::open();
     let bytes = payload(1, 0);
-    let exact = store.ingest(Config { max_message_bytes: bytes.len(), ..Config::default() });
+    let exact = store.ingest(limited(bytes.len()));
     assert_eq!(export(&exact, bytes.clone()).await.unwrap(), None);
     let limit = bytes.len() - 1;
-    let smaller = store.ingest(Config { max_message_bytes: limit, ..Config::default() });
+    let smaller = store.ingest(limited(limit));
     let error = export(&smaller, bytes).await.unwrap_err();
-    assert!(matches!(error, Error::TooLarge { limit_bytes } if limit_bytes == limit), "{error}");
+    assert!(matches!(error, Error::TooLarge { limit: named } if named.bytes == limit), "{error}");
 }
 
 #[tokio::test]
@@ -85,8 +95,8 @@ async fn a_malformed_request_is_refused_and_names_its_message() {
 async fn past_the_bytes_in_flight_requests_are_refused_at_once_and_taken_again_later() {
     let store = Store::open();
     let bytes = payload(1, 0);
-    let ingest = store.ingest(Config { max_in_flight_bytes: bytes.len(), ..Config::default() });
-    let other = ingest.0.in_flight.acquire().await.unwrap();
+    let ingest = store.ingest(Config { max_in_flight_bytes: bytes.len(), ..limited(bytes.len()) });
+    let other = ingest.0.room.take(1).unwrap();
     // One poll: it may not wait.
     let refused = pin!(export(&ingest, bytes.clone()));
     assert!(matches!(poll!(refused), Poll::Ready(Err(Error::Overloaded { .. }))));
@@ -102,6 +112,19 @@ async fn a_request_larger_than_all_bytes_in_flight_goes_alone() {
     assert_eq!(export(&ingest, payload(4, 0)).await.unwrap(), None);
     settle(&ingest).await;
     assert_eq!(store.stored_rows().await, 4);
+}
+
+#[tokio::test]
+async fn a_tenant_past_its_quota_is_told_when_to_come_back_before_its_body_is_read() {
+    let store = Store::open();
+    let ingest = store.ingest(Config { tenant_bytes_per_second: NonZeroU64::new(1), ..Config::default() });
+    let bytes = payload(20, 0);
+    assert_eq!(export(&ingest, bytes.clone()).await.unwrap(), None);
+    let never = std::future::pending();
+    let refused = ingest.export(&Principal::unauthenticated(), Signal::Logs, Format::Protobuf, never).await;
+    let Err(Error::QuotaExceeded { retry_after, .. }) = refused else { panic!("{refused:?}") };
+    assert!(retry_after <= Duration::from_secs(bytes.len() as u64), "{retry_after:?}");
+    assert_eq!(store.stored_rows().await, 20);
 }
 
 #[tokio::test]
@@ -123,4 +146,41 @@ async fn storage_that_is_closed_is_an_error_and_no_success() {
     store.storage.close().await.unwrap();
     let error = export(&ingest, payload(1, 0)).await.unwrap_err();
     assert!(matches!(error, Error::Storage(alula_storage::Error::Closed)), "{error}");
+}
+
+#[tokio::test]
+async fn a_request_that_comes_again_is_stored_once() {
+    let store = Store::open();
+    let ingest = store.ingest(Config::default());
+    for sent in 0..3 {
+        assert_eq!(export(&ingest, payload(4, 0)).await.unwrap(), None, "sent {sent} times before");
+    }
+    assert_eq!(store.stored_rows().await, 4);
+    assert_eq!(export(&ingest, payload(4, 0)).await.unwrap(), None);
+    assert_eq!(store.stored_rows().await, 4, "also when the first is in a file");
+}
+
+#[tokio::test]
+async fn equal_requests_with_a_record_without_time_are_two() {
+    let store = Store::open();
+    let ingest = store.ingest(Config::default());
+    let mut request = logs(3, 0);
+    request.resource_logs[0].scope_logs[0].log_records[1].time_unix_nano = 0;
+    for _ in 0..2 {
+        export(&ingest, request.encode_to_vec().into()).await.unwrap();
+    }
+    assert_eq!(store.stored_rows().await, 6);
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_and_sends_again_has_its_request_stored_once() {
+    let store = Store::open();
+    let ingest = store.ingest(Config::default());
+    for _ in 0..5 {
+        let request = pin!(export(&ingest, payload(7, 0)));
+        assert!(poll!(request).is_pending());
+    }
+    assert_eq!(export(&ingest, payload(7, 0)).await.unwrap(), None);
+    settle(&ingest).await;
+    assert_eq!(store.stored_rows().await, 7);
 }

@@ -1,6 +1,6 @@
-//! The gRPC side: three services that differ only in name and signal.
+//! OTLP over gRPC: three services that differ only in name and signal.
 
-mod codec;
+pub(crate) mod message;
 mod service;
 
 pub use service::{LogsService, MetricsService, TraceService};

@@ -2,25 +2,27 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http::{Request, Response};
-use tonic::Status;
+use bytes::{BufMut, BytesMut};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full};
 use tonic::body::Body;
-use tonic::codec::CompressionEncoding;
-use tonic::server::{Grpc, NamedService};
+use tonic::server::NamedService;
 use tower::Service;
 
 use alula_auth::principal_of;
 use alula_catalog::Signal;
 
-use super::codec::RawCodec;
-use crate::partial_success::encode_response;
-use crate::status::{of_unread_request, status};
+use super::message;
+use crate::body::Encoding;
+use crate::export::{Format, Transport};
+use crate::partial_success::{PartialSuccess, encode_response};
+use crate::status::Refusal;
 use crate::{Error, Ingest, Result};
 
 /// What tells one OTLP service from another.
@@ -110,7 +112,8 @@ impl<S: Otlp> Service<Request<Body>> for ExportService<S> {
         Box::pin(async move {
             let path = request.uri().path();
             if path != S::EXPORT_PATH {
-                return Ok(status(&Error::UnknownMethod { path: path.to_owned() }).into_http());
+                let error = Error::UnknownMethod { path: path.to_owned() };
+                return Ok(Refusal::of(&error).into_status().into_http());
             }
             Ok(respond(&ingest, S::SIGNAL, request).await)
         })
@@ -118,35 +121,37 @@ impl<S: Otlp> Service<Request<Body>> for ExportService<S> {
 }
 
 async fn respond(ingest: &Ingest, signal: Signal, request: Request<Body>) -> Response<Body> {
-    let principal = match principal_of(request.extensions()).and_then(|principal| {
-        // Before the body is read: whoever may not write shall not make the server buffer it.
-        principal.require_write()?;
-        Ok(principal)
-    }) {
-        Ok(principal) => principal,
-        Err(error) => return status(&Error::Auth(error)).into_http(),
-    };
-    let limit_bytes = ingest.max_message_bytes();
-    let mut was_read = false;
-    let handler = tower::service_fn(|message: tonic::Request<Bytes>| {
-        was_read = true;
-        let principal = &principal;
-        async move {
-            let result = ingest.export(principal, signal, message.into_inner()).await;
-            let partial_success = result.map_err(|error| status(&error))?;
-            Ok::<_, Status>(tonic::Response::new(encode_response(signal, partial_success)))
-        }
-    });
-    let response = Grpc::new(RawCodec)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .accept_compressed(CompressionEncoding::Zstd)
-        .max_decoding_message_size(limit_bytes)
-        .unary(handler, request)
-        .await;
-    if was_read {
-        return response;
+    match export(ingest, signal, request).await {
+        Ok(partial_success) => success(&encode_response(signal, partial_success)),
+        Err(error) => Refusal::of(&error).into_status().into_http(),
     }
-    let better = Status::from_header_map(response.headers())
-        .and_then(|answer| of_unread_request(&answer, limit_bytes));
-    better.map_or(response, Status::into_http)
+}
+
+async fn export(ingest: &Ingest, signal: Signal, request: Request<Body>) -> Result<Option<PartialSuccess>> {
+    let principal = principal_of(request.extensions())?;
+    let (head, body) = request.into_parts();
+    let encoding = encoding_of(&head.headers)?;
+    let receiver = |encoding, bytes| ingest.receiver(Transport::Grpc, encoding, Some(bytes));
+    let message = message::receive(receiver, encoding, body);
+    ingest.export(&principal, signal, Format::Protobuf, message).await
+}
+
+fn encoding_of(headers: &HeaderMap) -> Result<Encoding> {
+    let Some(value) = headers.get("grpc-encoding") else { return Ok(Encoding::Identity) };
+    let name = String::from_utf8_lossy(value.as_bytes());
+    Encoding::of(&name).ok_or_else(|| Error::UnknownEncoding { name: name.chars().take(40).collect() })
+}
+
+/// One message, and in the trailers that all went well.
+fn success(message: &[u8]) -> Response<Body> {
+    let mut framed = BytesMut::with_capacity(5 + message.len());
+    framed.put_u8(0);
+    framed.put_u32(message.len() as u32);
+    framed.put_slice(message);
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    let body = Full::new(framed.freeze()).with_trailers(ready(Some(Ok(trailers))));
+    let mut response = Response::new(Body::new(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
 }

@@ -177,9 +177,29 @@ async fn broken_bytes_are_the_senders_fault() {
     check_refused(LOGS_PATH, &[], b"garbage", Code::InvalidArgument, refused).await;
     check_refused(LOGS_PATH, &[], &frame(true, b"x"), Code::InvalidArgument, refused).await;
     let gzip = &[("grpc-encoding", "gzip")];
-    check_refused(LOGS_PATH, gzip, &frame(true, b"not gzip"), Code::InvalidArgument, refused).await;
+    let not_gzip = "the body is not valid gzip";
+    check_refused(LOGS_PATH, gzip, &frame(true, b"not gzip"), Code::InvalidArgument, not_gzip).await;
+    check_refused(LOGS_PATH, gzip, &[2, 0, 0, 0, 0], Code::InvalidArgument, refused).await;
     let malformed = "not a valid ExportLogsServiceRequest";
     check_refused(LOGS_PATH, &[], &frame(false, b"garbage"), Code::InvalidArgument, malformed).await;
+}
+
+/// The first would be acknowledged and the second lost.
+#[tokio::test]
+async fn a_call_with_two_messages_is_refused_and_stores_neither() {
+    let one = frame(false, &logs(1, 0).encode_to_vec());
+    let refused = "there is more after the message";
+    check_refused(LOGS_PATH, &[], &[&one[..], &one[..]].concat(), Code::InvalidArgument, refused).await;
+}
+
+/// A message may say of itself that it is not compressed, whatever the call's encoding is.
+#[tokio::test]
+async fn the_flag_of_a_message_decides_whether_it_is_inflated() {
+    let store = Store::open();
+    let gzip = [("grpc-encoding", "gzip")];
+    let (status, _) = send(&store, LOGS_PATH, &gzip, &frame(false, &logs(2, 0).encode_to_vec())).await;
+    assert_eq!(status.code(), Code::Ok);
+    assert_eq!(store.stored_rows().await, 2);
 }
 
 #[tokio::test]

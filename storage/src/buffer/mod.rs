@@ -27,7 +27,9 @@ use arc_swap::ArcSwap;
 
 pub(crate) use chunk::{Chunk, sequences_of, timestamps_of};
 pub use snapshot::Snapshot;
-pub(crate) use snapshot::{TableKey, TableSnapshot};
+pub(crate) use snapshot::TableKey;
+#[cfg(feature = "datafusion")]
+pub(crate) use snapshot::TableSnapshot;
 
 /// The current snapshot and the one way to change it.
 #[derive(Debug)]
@@ -134,6 +136,12 @@ impl Buffer {
             next.add_files(files);
         });
         self.frozen_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// Keeps every change waiting: the log's writer stops between the sync of a group and its publication.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.change.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn add_tenant(&self, id: TenantId, number: TenantNumber) {

@@ -1,4 +1,4 @@
-//! What a query sees: buffer and files of all tenants at one instant.
+//! What a query sees: buffer, files and rejections of all tenants at one instant.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use alula_catalog::{DataFile, Signal, TenantId, TenantNumber};
 use object_store::ObjectStore;
 
 use super::Chunk;
+use crate::rejections::{Rejections, TenantRejections};
 
 /// One table of one tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,7 +32,9 @@ pub(crate) struct TableSnapshot {
 pub struct Snapshot {
     data_files: Arc<dyn ObjectStore>,
     tenants: Arc<HashMap<TenantId, TenantNumber>>,
-    tables: HashMap<TableKey, Arc<TableSnapshot>>,
+    tables: Arc<HashMap<TableKey, Arc<TableSnapshot>>>,
+    /// Empty in the buffer's own snapshots.
+    rejections: Rejections,
 }
 
 impl Snapshot {
@@ -40,14 +43,18 @@ impl Snapshot {
         tenants: HashMap<TenantId, TenantNumber>,
         files: Vec<DataFile>,
     ) -> Self {
-        let mut snapshot = Self { data_files, tenants: Arc::new(tenants), tables: HashMap::new() };
+        let mut snapshot = Self {
+            data_files,
+            tenants: Arc::new(tenants),
+            tables: Arc::default(),
+            rejections: Rejections::default(),
+        };
         snapshot.add_files(files);
         snapshot
     }
 
-    /// Where the scan reads data files, by their names relative to the root of all data.
-    pub(crate) fn data_files(&self) -> &Arc<dyn ObjectStore> {
-        &self.data_files
+    pub(crate) fn with_rejections(&self, rejections: Rejections) -> Self {
+        Self { rejections, ..self.clone() }
     }
 
     pub(crate) fn tenant_number(&self, tenant: &TenantId) -> Option<TenantNumber> {
@@ -56,14 +63,6 @@ impl Snapshot {
 
     pub(crate) fn tenant_id(&self, number: TenantNumber) -> Option<&TenantId> {
         self.tenants.iter().find(|(_, n)| **n == number).map(|(id, _)| id)
-    }
-
-    /// The rows of one tenant's table. A tenant that never sent anything has an empty one.
-    pub(crate) fn table(&self, tenant: &TenantId, signal: Signal) -> Arc<TableSnapshot> {
-        self.tenant_number(tenant)
-            .and_then(|tenant| self.tables.get(&TableKey { tenant, signal }))
-            .map(Arc::clone)
-            .unwrap_or_default()
     }
 
     pub(super) fn table_by_key(&self, key: TableKey) -> Option<&Arc<TableSnapshot>> {
@@ -79,11 +78,11 @@ impl Snapshot {
     }
 
     pub(super) fn update_table(&mut self, key: TableKey, change: impl FnOnce(&mut TableSnapshot)) {
-        change(Arc::make_mut(self.tables.entry(key).or_default()));
+        change(Arc::make_mut(Arc::make_mut(&mut self.tables).entry(key).or_default()));
     }
 
     pub(super) fn update_tables(&mut self, change: impl Fn(&mut TableSnapshot)) {
-        for table in self.tables.values_mut() {
+        for table in Arc::make_mut(&mut self.tables).values_mut() {
             change(Arc::make_mut(table));
         }
     }
@@ -101,5 +100,26 @@ impl Snapshot {
 
     pub(super) fn add_tenant(&mut self, id: TenantId, number: TenantNumber) {
         Arc::make_mut(&mut self.tenants).insert(id, number);
+    }
+}
+
+#[cfg_attr(not(any(test, feature = "datafusion")), expect(dead_code, reason = "only the scan reads rows"))]
+impl Snapshot {
+    /// Where the scan reads data files, by their names relative to the root of all data.
+    pub(crate) fn data_files(&self) -> &Arc<dyn ObjectStore> {
+        &self.data_files
+    }
+
+    /// The rows of one tenant's table. A tenant that never sent anything has an empty one.
+    pub(crate) fn table(&self, tenant: &TenantId, signal: Signal) -> Arc<TableSnapshot> {
+        self.tenant_number(tenant)
+            .and_then(|tenant| self.tables.get(&TableKey { tenant, signal }))
+            .map(Arc::clone)
+            .unwrap_or_default()
+    }
+
+    /// What was refused of one tenant.
+    pub(crate) fn rejections(&self, tenant: &TenantId) -> Arc<TenantRejections> {
+        self.rejections.get(tenant).map(Arc::clone).unwrap_or_default()
     }
 }

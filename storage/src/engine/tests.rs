@@ -1,9 +1,11 @@
-use alula_catalog::Signal;
+mod retries;
+
+use alula_catalog::{RetryWindowChange, Signal};
 use tempfile::tempdir;
 
 use super::*;
-use crate::ErrorKind;
 use crate::testing::{bodies, config, crash_image, entry, expected, open};
+use crate::{ErrorKind, RejectionGroup};
 
 const NOON_S: i64 = 1_795_262_400;
 
@@ -271,7 +273,7 @@ async fn a_commit_that_fails_is_tried_again_with_the_same_files() {
     let dir = tempdir().unwrap();
     let storage = open(config(dir.path())).unwrap();
     storage.append(entry("a", "x", NOON_S, 2)).await.unwrap();
-    storage.inner.catalog.commit_flush(&[], SequenceNumber(1)).unwrap();
+    storage.inner.catalog.commit_flush(&[], SequenceNumber(1), &RetryWindowChange::NONE).unwrap();
     let hour = dir.path().join("data/logs/1/2026/11/21/12");
     let files = || {
         let files = std::fs::read_dir(&hour).unwrap().map(|file| file.unwrap().file_name());
@@ -369,4 +371,47 @@ async fn readers_find_every_acknowledged_row_once_while_flushes_run() {
         assert_eq!(bodies(&storage, tenant).await, all, "tenant {tenant}");
         assert_eq!(bodies(&recovered, tenant).await, all, "tenant {tenant} after a crash");
     }
+}
+
+#[tokio::test]
+async fn what_was_refused_is_visible_at_once_and_after_a_restart() {
+    let dir = tempdir().unwrap();
+    let storage = open(config(dir.path())).unwrap();
+    let tenant: TenantId = "a".parse().unwrap();
+    let group = |count| RejectionGroup { reason: "bad time".to_owned(), count, sample: "{}".to_owned() };
+    let told = |storage: &Storage| {
+        let rejections = storage.snapshot().rejections(&tenant);
+        rejections.iter().map(|row| (row.reason.clone(), row.count, row.requests)).collect::<Vec<_>>()
+    };
+    storage.record_rejections(&tenant, Signal::Logs, NOON_S, vec![group(3)]);
+    assert_eq!(told(&storage), [("bad time".to_owned(), 3, 1)]);
+    storage.close().await.unwrap();
+    assert_eq!(told(&storage), [("bad time".to_owned(), 3, 1)], "a closed engine stays readable");
+    drop(storage);
+    let storage = open(config(dir.path())).unwrap();
+    storage.record_rejections(&tenant, Signal::Logs, NOON_S, vec![group(4)]);
+    assert_eq!(told(&storage), [("bad time".to_owned(), 7, 2)], "it goes on where it was");
+    // Not closed: dropping it saves them too.
+    drop(storage);
+    assert_eq!(told(&open(config(dir.path())).unwrap()), [("bad time".to_owned(), 7, 2)]);
+}
+
+#[tokio::test]
+async fn rejections_are_saved_while_the_engine_runs() {
+    let dir = tempdir().unwrap();
+    let storage = open(config(dir.path())).unwrap();
+    let group = RejectionGroup { reason: "bad time".to_owned(), count: 1, sample: String::new() };
+    storage.record_rejections(&"a".parse().unwrap(), Signal::Logs, NOON_S, vec![group]);
+    let catalog = Arc::clone(&storage.inner.catalog);
+    // The catalog is asked until it has them; that it never does is what the test's time limit is for.
+    let saved = tokio::task::spawn_blocking(move || {
+        loop {
+            let saved = catalog.ingest_rejections().unwrap();
+            if !saved.is_empty() {
+                return saved;
+            }
+            thread::yield_now();
+        }
+    });
+    assert_eq!(saved.await.unwrap()[0].reason, "bad time");
 }

@@ -59,6 +59,12 @@ async fn a_recovery_that_is_interrupted_anywhere_can_be_repeated() {
     assert_eq!(bodies(&storage, "a").await, expected(&intact));
     let losses = Catalog::open(&image.path().join("catalog.db")).unwrap().data_losses().unwrap();
     assert_eq!(losses.iter().map(|loss| (loss.first_seq.0, loss.last_seq.0)).collect::<Vec<_>>(), [(2, 2)]);
+    for label in &labels {
+        let again = storage.append(entry("a", label, NOON_S, 2)).await.unwrap();
+        assert_eq!(again.is_duplicate, label != "entry1", "{label}: only what was lost is stored again");
+    }
+    let all: Vec<_> = labels.iter().map(|label| (label.as_str(), 2)).collect();
+    assert_eq!(bodies(&storage, "a").await, expected(&all));
 }
 
 #[tokio::test]
@@ -86,7 +92,7 @@ async fn numbers_of_lost_entries_are_never_given_out_again() {
     let losses = Catalog::open(&image.path().join("catalog.db")).unwrap().data_losses().unwrap();
     assert_eq!(losses.len(), 1, "{losses:?}");
     let next = storage.append(entry("a", "next", NOON_S, 1)).await.unwrap();
-    assert!(next > losses[0].last_seq, "{next} is on record as lost: {losses:?}");
+    assert!(next.seq > losses[0].last_seq, "{next:?} is on record as lost: {losses:?}");
     let again = tempdir().unwrap();
     crash_image(image.path(), again.path());
     let recovered = open(config(again.path())).unwrap();
@@ -124,6 +130,10 @@ async fn a_crash_between_any_two_steps_of_a_flush_loses_and_doubles_nothing() {
             crash_image(&from.join(part), &image.path().join(part));
         }
         let recovered = open(config(image.path())).unwrap();
+        for label in ["earlier", "x", "y", "z"] {
+            let again = recovered.append(entry("a", label, NOON_S, 2)).await.unwrap();
+            assert!(again.is_duplicate, "{step}: {label}");
+        }
         assert_eq!(bodies(&recovered, "a").await, rows, "{step}");
         recovered.append(entry("a", "later", NOON_S, 2)).await.unwrap();
         recovered.close().await.unwrap();

@@ -24,6 +24,7 @@ use datafusion::physical_plan::work_table::WorkTableExec;
 
 use super::provider::TelemetryTable;
 use super::scan::TelemetryScan;
+use super::system::SystemTable;
 
 /// The schema whose tables DataFusion makes up from the session's own catalog.
 const INFORMATION_SCHEMA: &str = "information_schema";
@@ -48,8 +49,10 @@ pub fn bind_tenant(plan: LogicalPlan, tenant: &TenantId) -> Result<LogicalPlan> 
 
 fn bind_scan(scan: TableScan, tenant: &TenantId) -> Result<Transformed<LogicalPlan>> {
     let provider = source_as_provider(&scan.source)?;
-    if let Some(table) = provider.downcast_ref::<TelemetryTable>() {
-        if table.tenant() != tenant {
+    let telemetry = provider.downcast_ref::<TelemetryTable>().map(TelemetryTable::tenant);
+    let owner = telemetry.or_else(|| provider.downcast_ref::<SystemTable>().map(SystemTable::tenant));
+    if let Some(owner) = owner {
+        if owner != tenant {
             return plan_err!("the plan reads a table of another tenant");
         }
         let column = Column::new(Some(scan.table_name.clone()), TENANT_ID);

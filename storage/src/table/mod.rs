@@ -3,6 +3,7 @@
 //! | file | purpose |
 //! |---|---|
 //! | `provider.rs` | [`TelemetryTable`]: one table, bound to one tenant and one snapshot when it is built |
+//! | `system/` | [`SystemTable`]: the tables of the schema `system`, bound the same way |
 //! | `scan.rs` | [`TelemetryScan`]: the plan node that streams buffer and files |
 //! | `buffer_source.rs` | the buffer side of a scan |
 //! | `pruning.rs` | leaves out files and chunks whose statistics rule a filter out |
@@ -10,8 +11,8 @@
 //! | `guard.rs` | the filter and the checks that every plan gets on top |
 //!
 //! **Isolation has three locks**, and each holds alone:
-//! 1. A [`TelemetryTable`] is built for one tenant and holds chunks and file names of that tenant only. Rows of another
-//!    tenant are never read, so no filter, error or statistic can depend on them.
+//! 1. A [`TelemetryTable`] is built for one tenant and holds chunks and file names of that tenant only; a [`SystemTable`]
+//!    holds that tenant's rows. Rows of another tenant are never read, so no filter, error or statistic can depend on them.
 //! 2. [`bind_tenant`] puts a filter on `tenant_id` over every scan of a plan, in subqueries too.
 //! 3. [`bind_tenant`] and [`guard_physical`] refuse a plan with a leaf that is not the tenant's.
 
@@ -21,6 +22,7 @@ mod provider;
 mod pruning;
 mod scan;
 mod sealed_stores;
+mod system;
 
 use std::sync::Arc;
 
@@ -34,12 +36,14 @@ pub use guard::{bind_tenant, guard_physical};
 pub use provider::TelemetryTable;
 pub use scan::TelemetryScan;
 pub use sealed_stores::SealedObjectStores;
+pub use system::{SYSTEM_SCHEMA_NAME, SystemTable};
 
 use crate::Snapshot;
+use system::SystemSchema;
 
 /// The SQL name of the catalog that holds a tenant's tables.
 pub const CATALOG_NAME: &str = "alula";
-/// The SQL name of the schema that holds them.
+/// The SQL name of the schema that holds its telemetry.
 pub const SCHEMA_NAME: &str = "public";
 
 /// The tables of one tenant at one instant, and nothing else.
@@ -51,6 +55,7 @@ pub fn tenant_catalog(snapshot: &Arc<Snapshot>, tenant: &TenantId) -> Result<Arc
     }
     let catalog = MemoryCatalogProvider::new();
     catalog.register_schema(SCHEMA_NAME, Arc::new(schema))?;
+    catalog.register_schema(SYSTEM_SCHEMA_NAME, Arc::new(SystemSchema::new(snapshot, tenant)))?;
     Ok(Arc::new(catalog))
 }
 

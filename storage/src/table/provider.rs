@@ -124,7 +124,7 @@ impl TableProvider for TelemetryTable {
         let buffer = BufferSource::try_new(&schema, &chunks, statistics, projection, partitions, limit)?;
         let mut inputs: Vec<Arc<dyn ExecutionPlan>> = vec![DataSourceExec::from_data_source(buffer)];
         inputs.extend(self.scan_files(state, projection, &pruner, limit)?);
-        Ok(Arc::new(TelemetryScan::try_new(self.tenant.clone(), self.signal, inputs)?))
+        Ok(Arc::new(TelemetryScan::try_new(self.tenant.clone(), self.signal.table_name(), inputs)?))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use alula_catalog::{Signal, TenantId};
+use alula_catalog::TenantId;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Statistics, config::ConfigOptions};
 use datafusion::error::{DataFusionError, Result};
@@ -25,7 +25,7 @@ use datafusion::physical_plan::{
 #[derive(Debug)]
 pub struct TelemetryScan {
     tenant: TenantId,
-    signal: Signal,
+    table: &'static str,
     /// The buffer, then the files if there are any.
     inputs: Vec<Arc<dyn ExecutionPlan>>,
     properties: Arc<PlanProperties>,
@@ -34,13 +34,11 @@ pub struct TelemetryScan {
 impl TelemetryScan {
     pub(super) fn try_new(
         tenant: TenantId,
-        signal: Signal,
+        table: &'static str,
         inputs: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Self> {
         let Some(first) = inputs.first() else {
-            return Err(DataFusionError::Internal(
-                "a telemetry scan has at least the buffer as input".to_owned(),
-            ));
+            return Err(DataFusionError::Internal("a telemetry scan has at least one input".to_owned()));
         };
         let partitions = inputs.iter().map(|input| input.output_partitioning().partition_count()).sum();
         let properties = PlanProperties::new(
@@ -49,7 +47,7 @@ impl TelemetryScan {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Ok(Self { tenant, signal, inputs, properties: Arc::new(properties) })
+        Ok(Self { tenant, table, inputs, properties: Arc::new(properties) })
     }
 
     pub fn tenant(&self) -> &TenantId {
@@ -71,7 +69,7 @@ impl TelemetryScan {
 
 impl DisplayAs for TelemetryScan {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TelemetryScan: table={}", self.signal.table_name())
+        write!(f, "TelemetryScan: table={}", self.table)
     }
 }
 
@@ -104,7 +102,7 @@ impl ExecutionPlan for TelemetryScan {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Self::try_new(self.tenant.clone(), self.signal, children)?))
+        Ok(Arc::new(Self::try_new(self.tenant.clone(), self.table, children)?))
     }
 
     fn with_new_children(

@@ -1,13 +1,15 @@
 //! The three locks, each with the others open, and what pruning leaves out.
 
+use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
-use datafusion::physical_plan::displayable;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_plan::{collect, displayable};
 use datafusion::prelude::{CsvReadOptions, SessionConfig, SessionContext};
 use tempfile::tempdir;
 
 use super::*;
-use crate::Storage;
-use crate::testing::{config, entry, open, query};
+use crate::testing::{bodies, config, entry, expected, open};
+use crate::{RejectionGroup, Storage};
 
 const NOON_S: i64 = 1_795_262_400;
 
@@ -21,7 +23,39 @@ async fn two_tenants(dir: &std::path::Path) -> Storage {
     for tenant in ["a", "b"] {
         storage.append(entry(tenant, &format!("{tenant}-new"), NOON_S + 7200, 2)).await.unwrap();
     }
+    for tenant in ["a", "b"] {
+        let group = RejectionGroup { reason: format!("{tenant}-reason"), count: 1, sample: String::new() };
+        storage.record_rejections(&tenant.parse().unwrap(), Signal::Logs, NOON_S, vec![group]);
+    }
     storage
+}
+
+async fn system_table(storage: &Storage, tenant: &TenantId) -> Arc<dyn TableProvider> {
+    let catalog = tenant_catalog(&storage.snapshot(), tenant).unwrap();
+    let schema = catalog.schema(SYSTEM_SCHEMA_NAME).unwrap();
+    schema.table("ingest_rejections").await.unwrap().unwrap()
+}
+
+/// A context without a tenant, whose one table is that of `tenant`.
+async fn context_with_system_table(storage: &Storage, tenant: &TenantId) -> SessionContext {
+    let context = SessionContext::new();
+    context.register_table("rejections", system_table(storage, tenant).await).unwrap();
+    context
+}
+
+/// The rows that `sql` gives to `tenant`, as the query path binds it.
+pub(super) async fn query(storage: &Storage, tenant: &str, sql: &str) -> Result<Vec<RecordBatch>> {
+    let tenant: TenantId = tenant.parse().unwrap();
+    let runtime = RuntimeEnvBuilder::new()
+        .with_object_store_registry(Arc::new(SealedObjectStores::default()))
+        .build_arc()?;
+    let options = SessionConfig::new().with_default_catalog_and_schema(CATALOG_NAME, SCHEMA_NAME);
+    let context = SessionContext::new_with_config_rt(options, runtime);
+    context.register_catalog(CATALOG_NAME, tenant_catalog(&storage.snapshot(), &tenant)?);
+    let plan = bind_tenant(context.state().create_logical_plan(sql).await?, &tenant)?;
+    let physical = context.state().create_physical_plan(&plan).await?;
+    guard_physical(&physical, &tenant)?;
+    collect(physical, context.task_ctx()).await
 }
 
 fn context_with(table: TelemetryTable) -> SessionContext {
@@ -60,7 +94,7 @@ async fn the_filter_finds_nothing_in_a_table_of_another_tenant() {
     let (a, b): (TenantId, TenantId) = ("a".parse().unwrap(), "b".parse().unwrap());
     // The guards are passed by: the filter of tenant a is put over the table of tenant b by hand.
     let table = TelemetryTable::new(&storage.snapshot(), &b, Signal::Logs);
-    let runtime = datafusion::execution::runtime_env::RuntimeEnvBuilder::new()
+    let runtime = RuntimeEnvBuilder::new()
         .with_object_store_registry(Arc::new(SealedObjectStores::default()))
         .build_arc()
         .unwrap();
@@ -69,11 +103,7 @@ async fn the_filter_finds_nothing_in_a_table_of_another_tenant() {
     for (tenant, rows) in [(&a, 0), (&b, 5)] {
         let sql = format!("SELECT body FROM logs WHERE tenant_id = '{tenant}'");
         let found = context.sql(&sql).await.unwrap().collect().await.unwrap();
-        assert_eq!(
-            found.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(),
-            rows,
-            "tenant {tenant}"
-        );
+        assert_eq!(found.iter().map(RecordBatch::num_rows).sum::<usize>(), rows, "tenant {tenant}");
     }
 }
 
@@ -98,6 +128,77 @@ async fn both_guards_refuse_a_table_of_another_tenant() {
     let physical = context.state().create_physical_plan(&plan).await.unwrap();
     assert!(guard_physical(&physical, &a).is_err());
     assert!(guard_physical(&physical, &b).is_ok());
+}
+
+#[tokio::test]
+async fn a_system_table_holds_only_its_tenants_rows_without_any_filter() {
+    let dir = tempdir().unwrap();
+    let storage = two_tenants(dir.path()).await;
+    for tenant in ["a", "b"] {
+        let context = context_with_system_table(&storage, &tenant.parse().unwrap()).await;
+        let sql = "SELECT tenant_id, reason FROM rejections";
+        let rows = context.sql(sql).await.unwrap().collect().await.unwrap();
+        let shown = pretty_format_batches(&rows).unwrap().to_string();
+        assert!(shown.contains(&format!("| {tenant}         | {tenant}-reason |")), "{shown}");
+        assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 1, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn the_filter_finds_nothing_in_a_system_table_of_another_tenant() {
+    let dir = tempdir().unwrap();
+    let storage = two_tenants(dir.path()).await;
+    let (a, b): (TenantId, TenantId) = ("a".parse().unwrap(), "b".parse().unwrap());
+    let context = context_with_system_table(&storage, &b).await;
+    for (tenant, rows) in [(&a, 0), (&b, 1)] {
+        let sql = format!("SELECT reason FROM rejections WHERE tenant_id = '{tenant}'");
+        let found = context.sql(&sql).await.unwrap().collect().await.unwrap();
+        let found: usize = found.iter().map(RecordBatch::num_rows).sum();
+        assert_eq!(found, rows, "tenant {tenant}");
+    }
+}
+
+#[tokio::test]
+async fn both_guards_refuse_a_system_table_of_another_tenant() {
+    let dir = tempdir().unwrap();
+    let storage = two_tenants(dir.path()).await;
+    let (a, b): (TenantId, TenantId) = ("a".parse().unwrap(), "b".parse().unwrap());
+    let context = context_with_system_table(&storage, &b).await;
+    for sql in [
+        "SELECT * FROM rejections",
+        "SELECT 1 WHERE EXISTS (SELECT 1 FROM rejections)",
+        "WITH t AS (SELECT * FROM rejections) SELECT 1 UNION ALL SELECT count(*) FROM t",
+    ] {
+        let plan = context.state().create_logical_plan(sql).await.unwrap();
+        assert!(bind_tenant(plan.clone(), &a).is_err(), "the logical guard let through: {sql}");
+        let bound = bind_tenant(plan, &b).unwrap().display_indent().to_string();
+        assert!(bound.contains("tenant_id = Utf8(\"b\")"), "{sql}: {bound}");
+    }
+    let plan = context.state().create_logical_plan("SELECT reason FROM rejections").await.unwrap();
+    let physical = context.state().create_physical_plan(&plan).await.unwrap();
+    assert!(guard_physical(&physical, &a).is_err());
+    assert!(guard_physical(&physical, &b).is_ok());
+}
+
+/// Scenario: something is refused after a snapshot was taken, and a statement names the table twice.
+/// Guarantees: both times it sees the rows of its snapshot.
+#[tokio::test]
+async fn a_system_table_has_the_rows_of_its_snapshot() {
+    let dir = tempdir().unwrap();
+    let storage = two_tenants(dir.path()).await;
+    let a: TenantId = "a".parse().unwrap();
+    let before = storage.snapshot();
+    let group = RejectionGroup { reason: "later".to_owned(), count: 1, sample: String::new() };
+    storage.record_rejections(&a, Signal::Logs, NOON_S, vec![group]);
+    let table = "alula.system.ingest_rejections";
+    let sql = format!("SELECT count(*) || ' and ' || (SELECT count(*) FROM {table}) AS rows FROM {table}");
+    for (snapshot, expected) in [(before, "| 1 and 1 |"), (storage.snapshot(), "| 2 and 2 |")] {
+        let context = SessionContext::new();
+        context.register_catalog(CATALOG_NAME, tenant_catalog(&snapshot, &a).unwrap());
+        let rows = context.sql(&sql).await.unwrap().collect().await.unwrap();
+        let shown = pretty_format_batches(&rows).unwrap().to_string();
+        assert!(shown.contains(expected), "{shown}");
+    }
 }
 
 #[tokio::test]
@@ -205,7 +306,7 @@ async fn a_limit_is_kept_across_buffer_and_files() {
     let storage = two_tenants(dir.path()).await;
     for limit in 0..7 {
         let rows = query(&storage, "a", &format!("SELECT body FROM logs LIMIT {limit}")).await.unwrap();
-        assert_eq!(rows.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), limit.min(5));
+        assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), limit.min(5));
     }
 }
 
@@ -292,4 +393,21 @@ async fn a_limit_below_a_count_is_counted() {
         let shown = pretty_format_batches(&query(&storage, "a", sql).await.unwrap()).unwrap().to_string();
         assert!(shown.contains(&format!("| {expected} ")), "{sql}: {shown}");
     }
+}
+
+#[tokio::test]
+async fn rows_on_their_way_into_files_are_scanned_once() {
+    let dir = tempdir().unwrap();
+    let storage = two_tenants(dir.path()).await;
+    let data = dir.path().join("data");
+    let aside = dir.path().join("aside");
+    std::fs::rename(&data, &aside).unwrap();
+    std::fs::write(&data, "in the way").unwrap();
+    storage.flush().await.unwrap_err();
+    std::fs::remove_file(&data).unwrap();
+    std::fs::rename(&aside, &data).unwrap();
+    storage.append(entry("a", "a-newer", NOON_S, 1)).await.unwrap();
+    let rows = query(&storage, "a", "SELECT body FROM logs").await.unwrap();
+    assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 6);
+    assert_eq!(bodies(&storage, "a").await, expected(&[("a-old", 3), ("a-new", 2), ("a-newer", 1)]));
 }

@@ -8,7 +8,7 @@
 //!  16  16 bytes store uuid                16  u64 highest sequence number known durable when this was written
 //!  32  u64 salt                           24  u8 kind, u8 signal, u16 flags
 //!  40  u64 first sequence number          28  u32 tenant number
-//!  48  u64 created, ns since the epoch    32  16 bytes batch id
+//!  48  u64 created, ns since the epoch    32  16 bytes batch id, or zeros
 //!  56  u64 last sequence of previous      48  i64 received, ns since the epoch
 //!  64  u64 rolling hash of previous       56  u32 rows
 //!  72  u64 previous abandoned at byte     60  u32 CRC32(salt, bytes 0..60)
@@ -18,6 +18,8 @@
 
 use alula_catalog::{SequenceNumber, Signal, TenantNumber};
 use bytes::Bytes;
+
+use crate::BatchId;
 
 pub(super) const SEGMENT_MAGIC: [u8; 8] = *b"ALULAWAL";
 pub(super) const FORMAT_VERSION: u32 = 1;
@@ -30,6 +32,8 @@ pub(super) const NOT_ABANDONED: u64 = u64::MAX;
 /// The largest payload of a frame. Checked before anything is allocated for it.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 96 * 1024 * 1024;
 
+/// The batch id of a frame that has none.
+const NO_BATCH_ID: [u8; 16] = [0; 16];
 /// The payload starts with a list of refused records: a u32 count, then a u32 for each.
 const FLAG_REJECTED: u16 = 1;
 const KNOWN_FLAGS: u16 = FLAG_REJECTED;
@@ -105,7 +109,7 @@ pub(crate) struct Frame {
     pub seq: SequenceNumber,
     pub signal: Signal,
     pub tenant: TenantNumber,
-    pub batch_id: [u8; 16],
+    pub batch_id: Option<BatchId>,
     pub received_ns: i64,
     pub num_rows: u32,
     pub rejected: Vec<u32>,
@@ -133,7 +137,7 @@ impl Frame {
             signal: self.signal.code(),
             flags: if self.rejected.is_empty() { 0 } else { FLAG_REJECTED },
             tenant: self.tenant.0,
-            batch_id: self.batch_id,
+            batch_id: self.batch_id.map_or(NO_BATCH_ID, BatchId::to_bytes),
             received_ns: self.received_ns,
             num_rows: self.num_rows,
         };
@@ -167,7 +171,7 @@ impl Frame {
             seq: head.seq,
             signal: Signal::from_code(head.signal)?,
             tenant: TenantNumber(head.tenant),
-            batch_id: head.batch_id,
+            batch_id: BatchId::from_bytes(head.batch_id),
             received_ns: head.received_ns,
             num_rows: head.num_rows,
             rejected,
@@ -200,7 +204,7 @@ impl Seal {
             signal: 0,
             flags: 0,
             tenant: 0,
-            batch_id: [0; 16],
+            batch_id: NO_BATCH_ID,
             received_ns: 0,
             num_rows: 0,
         };

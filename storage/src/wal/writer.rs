@@ -5,7 +5,7 @@
 //! ```
 //!
 //! There is no timer: while one group syncs, the next one gathers in the queue. The writer owns a commit from hand-over to
-//! acknowledgement, so a client that goes away changes nothing.
+//! acknowledgement, and with it the claim on its batch, so a client that goes away changes nothing.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use super::format::{Frame, NOT_ABANDONED, SegmentHeader, roll};
 use super::segment::Segment;
 use crate::buffer::{Buffer, Chunk, TableKey};
 use crate::layout::Layout;
+use crate::retry_window::Claim;
 use crate::{Error, Result};
 
 /// Entries that may wait for the writer, whatever their size.
@@ -45,6 +46,8 @@ pub(crate) struct Append {
     pub frame: Frame,
     pub batch: RecordBatch,
     pub reply: oneshot::Sender<Result<SequenceNumber>>,
+    /// Of an entry with a batch id.
+    pub claim: Option<Claim>,
     /// The entry's share of the queue's bytes, given back when it is answered.
     pub queued: OwnedSemaphorePermit,
 }
@@ -56,9 +59,14 @@ impl Append {
 
     /// Answers the one who appended, if still there.
     ///
-    /// The queue's share is given back first: who has an answer can count on the room.
+    /// The queue's share and the claim are given back first: who has an answer can count on the room, and on a batch that
+    /// is known if it was stored and free if not.
     fn answer(self, answer: Result<SequenceNumber>) {
         drop(self.queued);
+        match (self.claim, &answer) {
+            (Some(claim), Ok(seq)) => claim.stored(*seq, self.frame.received_ns),
+            (claim, _) => drop(claim),
+        }
         let _ = self.reply.send(answer);
     }
 }

@@ -21,10 +21,10 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 
 /// Draws values from bytes; when these have run out, everything is zero, empty or absent.
-pub(super) struct Draw<'a>(pub(super) &'a [u8]);
+pub(crate) struct Draw<'a>(pub(crate) &'a [u8]);
 
 impl Draw<'_> {
-    pub(super) fn logs(&mut self) -> ExportLogsServiceRequest {
+    pub(crate) fn logs(&mut self) -> ExportLogsServiceRequest {
         ExportLogsServiceRequest {
             resource_logs: self.list(3, |draw| ResourceLogs {
                 resource: draw.option(Self::resource),
@@ -38,7 +38,7 @@ impl Draw<'_> {
         }
     }
 
-    pub(super) fn traces(&mut self) -> ExportTraceServiceRequest {
+    pub(crate) fn traces(&mut self) -> ExportTraceServiceRequest {
         ExportTraceServiceRequest {
             resource_spans: self.list(3, |draw| ResourceSpans {
                 resource: draw.option(Self::resource),
@@ -52,7 +52,7 @@ impl Draw<'_> {
         }
     }
 
-    pub(super) fn metrics(&mut self) -> ExportMetricsServiceRequest {
+    pub(crate) fn metrics(&mut self) -> ExportMetricsServiceRequest {
         ExportMetricsServiceRequest {
             resource_metrics: self.list(3, |draw| ResourceMetrics {
                 resource: draw.option(Self::resource),

@@ -157,11 +157,12 @@ fn a_resource_or_scope_that_nests_too_deep_takes_only_its_own_records() {
         ],
     };
     let converted = live(Signal::Logs, &request);
+    let rejected: Vec<_> = converted.rejected.iter().map(|r| (r.ordinal, r.reason)).collect();
     assert_eq!(
-        converted.rejected,
+        rejected,
         [
-            Rejection { ordinal: 0, reason: Reason::TooDeep { place: "resource attributes" } },
-            Rejection { ordinal: 2, reason: Reason::TooDeep { place: "scope attributes" } },
+            (0, Reason::TooDeep { place: "resource attributes" }),
+            (2, Reason::TooDeep { place: "scope attributes" }),
         ]
     );
     assert_eq!(converted.batch.num_rows(), 2);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tempfile::tempdir;
 
 use super::*;
+use crate::BatchId;
 use crate::wal::format::{Seal, roll};
 
 const UUID: [u8; 16] = [7; 16];
@@ -17,7 +18,7 @@ fn frame(seq: u64) -> Frame {
         seq: SequenceNumber(seq),
         signal: Signal::Logs,
         tenant: TenantNumber(1),
-        batch_id: [seq as u8; 16],
+        batch_id: BatchId::from_bytes([seq as u8; 16]),
         received_ns: 1_000 + seq as i64,
         num_rows: 3,
         rejected: if seq.is_multiple_of(3) { vec![0, 9] } else { Vec::new() },

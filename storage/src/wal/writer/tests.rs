@@ -33,14 +33,14 @@ fn append(writer: &mut WalWriter, label: &str) -> Result<SequenceNumber> {
         seq: SequenceNumber(0),
         signal: Signal::Logs,
         tenant: TenantNumber(1),
-        batch_id: [0; 16],
+        batch_id: None,
         received_ns: 0,
         num_rows: 1,
         rejected: Vec::new(),
         payload: entry.payload,
     };
     let queued = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    writer.commit(vec![Append { frame, batch: entry.batch, reply, queued }]);
+    writer.commit(vec![Append { frame, batch: entry.batch, reply, claim: None, queued }]);
     answer.try_recv().expect("every append is answered")
 }
 

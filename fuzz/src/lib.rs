@@ -1,0 +1,28 @@
+//! What the targets do with the bytes that they are given: one function for each, and it panics when something is wrong.
+//!
+//! | file | purpose |
+//! |---|---|
+//! | `conversion.rs` | `protobuf`, `json`, `round_trip`: requests and what becomes of them |
+//! | `request.rs` | what the three signals have in common |
+//! | `json_text.rs` | requests as JSON text |
+//! | `body.rs` | `http_body`, `grpc_message`: bodies in pieces |
+//! | `memory.rs` | how much memory a step takes |
+//!
+//! The generator of requests, the inverse of the conversion and the JSON encoder are those of the unit tests of
+//! `alula-ingest`, included by their paths.
+
+#![forbid(unsafe_code)]
+
+mod body;
+mod conversion;
+#[path = "../../ingest/src/convert/tests/draw.rs"]
+mod draw;
+mod json_text;
+mod memory;
+mod request;
+#[allow(dead_code, unused_imports, reason = "the unit tests use more of it")]
+#[path = "../../ingest/src/convert/restore/mod.rs"]
+mod restore;
+
+pub use body::{grpc_message, http_body};
+pub use conversion::{json, protobuf, round_trip};

@@ -1,0 +1,107 @@
+//! What the three signals have in common.
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+
+use alula_catalog::Signal;
+use arrow::array::RecordBatch;
+use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use prost::Message;
+
+use crate::draw::Draw;
+use crate::json_text::Encoder;
+use crate::restore;
+
+/// An export request.
+pub(crate) trait Request: Message + Default + Debug {
+    const SIGNAL: Signal;
+
+    fn drawn(draw: &mut Draw<'_>) -> Self;
+    fn in_json(&self, encoder: &mut Encoder) -> String;
+    /// The request that a batch is the rows of.
+    fn restored(batch: &RecordBatch) -> Self;
+    /// One request for each record that is not rejected, in the canonical form of what is restored.
+    fn split(self, rejected: &HashSet<u32>) -> Self;
+    /// How many resources there are, and after a split, records.
+    fn resources(&self) -> usize;
+    /// How many records a response says were rejected, and the message that goes with it.
+    fn reported(response: &[u8]) -> Option<(i64, String)>;
+}
+
+impl Request for ExportMetricsServiceRequest {
+    const SIGNAL: Signal = Signal::Metrics;
+
+    fn drawn(draw: &mut Draw<'_>) -> Self {
+        draw.metrics()
+    }
+    fn in_json(&self, encoder: &mut Encoder) -> String {
+        encoder.metrics(self)
+    }
+    fn restored(batch: &RecordBatch) -> Self {
+        restore::metrics(batch)
+    }
+    fn split(self, rejected: &HashSet<u32>) -> Self {
+        restore::split_metrics(self, rejected)
+    }
+    fn resources(&self) -> usize {
+        self.resource_metrics.len()
+    }
+    fn reported(response: &[u8]) -> Option<(i64, String)> {
+        let response = ExportMetricsServiceResponse::decode(response).unwrap();
+        response.partial_success.map(|partial| (partial.rejected_data_points, partial.error_message))
+    }
+}
+
+impl Request for ExportLogsServiceRequest {
+    const SIGNAL: Signal = Signal::Logs;
+
+    fn drawn(draw: &mut Draw<'_>) -> Self {
+        draw.logs()
+    }
+    fn in_json(&self, encoder: &mut Encoder) -> String {
+        encoder.logs(self)
+    }
+    fn restored(batch: &RecordBatch) -> Self {
+        restore::logs(batch)
+    }
+    fn split(self, rejected: &HashSet<u32>) -> Self {
+        restore::split_logs(self, rejected)
+    }
+    fn resources(&self) -> usize {
+        self.resource_logs.len()
+    }
+    fn reported(response: &[u8]) -> Option<(i64, String)> {
+        let response = ExportLogsServiceResponse::decode(response).unwrap();
+        response.partial_success.map(|partial| (partial.rejected_log_records, partial.error_message))
+    }
+}
+
+impl Request for ExportTraceServiceRequest {
+    const SIGNAL: Signal = Signal::Traces;
+
+    fn drawn(draw: &mut Draw<'_>) -> Self {
+        draw.traces()
+    }
+    fn in_json(&self, encoder: &mut Encoder) -> String {
+        encoder.traces(self)
+    }
+    fn restored(batch: &RecordBatch) -> Self {
+        restore::traces(batch)
+    }
+    fn split(self, rejected: &HashSet<u32>) -> Self {
+        restore::split_traces(self, rejected)
+    }
+    fn resources(&self) -> usize {
+        self.resource_spans.len()
+    }
+    fn reported(response: &[u8]) -> Option<(i64, String)> {
+        let response = ExportTraceServiceResponse::decode(response).unwrap();
+        response.partial_success.map(|partial| (partial.rejected_spans, partial.error_message))
+    }
+}

@@ -1,0 +1,144 @@
+//! A server whose memory for requests is taken by uploads that do not go on.
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
+
+use super::{Answer, Sender, TRANSPORTS, Transport, framed, logs_of_size};
+use crate::fixture::http::{JSON, Version};
+use crate::fixture::otlp::{BASE_NS, Export, log, logs, now_ns};
+use crate::fixture::{Client, TestServer, body_of, eventually, within_bound};
+
+const MIB: usize = 1 << 20;
+const NO_ROOM: &str = "ingest.max_in_flight_bytes";
+
+/// Room for two of the largest requests.
+async fn small_server() -> TestServer {
+    TestServer::start_with(|config| {
+        config.ingest.max_message_bytes = "1MiB".parse().unwrap();
+        config.ingest.max_http_message_bytes = "1MiB".parse().unwrap();
+        config.ingest.max_in_flight_bytes = "2MiB".parse().unwrap();
+    })
+    .await
+}
+
+/// A request of the largest size whose last byte is kept back.
+struct Stalled {
+    last_byte: Bytes,
+    parts: mpsc::OwnedPermit<Bytes>,
+    answer: JoinHandle<Answer>,
+}
+
+impl Stalled {
+    async fn start(server: &TestServer, transport: Transport) -> Self {
+        let request = logs_of_size(MIB, BASE_NS + transport as u64);
+        let body = framed(transport, &request.encode_to_vec());
+        let mut sender = Sender::connect(server, transport).await;
+        let (parts, received) = mpsc::channel(1);
+        let answer = tokio::spawn(async move {
+            sender.send_body(&request, "identity", body_of(ReceiverStream::new(received))).await
+        });
+        let mut first = body;
+        let last_byte = first.split_off(first.len() - 1);
+        parts.send(first).await.unwrap();
+        Self { last_byte, parts: parts.reserve_owned().await.unwrap(), answer }
+    }
+
+    async fn finish(self) -> Answer {
+        drop(self.parts.send(self.last_byte));
+        within_bound("the answer to a large request", self.answer).await.unwrap()
+    }
+
+    fn break_off(self) {
+        self.answer.abort();
+    }
+}
+
+fn small(body: &str) -> Export {
+    logs("api", vec![log(BASE_NS, body)]).into()
+}
+
+/// Sends until a request is refused; the uploads are in then. Gives how many were stored before.
+async fn until_full(server: &TestServer) -> i64 {
+    let mut sender = Sender::connect(server, Transport::Grpc).await;
+    let mut stored = 0;
+    eventually("a refusal", async || {
+        let answer = sender.send(&small(&now_ns().to_string()), "identity").await;
+        stored += i64::from(answer.code == Code::Ok);
+        (answer.code != Code::Ok).then_some(())
+    })
+    .await;
+    stored
+}
+
+async fn stored(client: &Client) -> i64 {
+    client.count("SELECT count(*) FROM logs").await
+}
+
+/// Guarantees: the refusals come while the uploads still wait, so nobody waits for them.
+#[tokio::test]
+async fn a_full_server_refuses_on_each_transport_and_says_when_to_come_back() {
+    let server = small_server().await;
+    let uploads =
+        [Stalled::start(&server, Transport::Grpc).await, Stalled::start(&server, Transport::Http).await];
+    let before = until_full(&server).await;
+
+    for transport in TRANSPORTS {
+        for encoding in ["identity", "gzip", "zstd"] {
+            let mut sender = Sender::connect(&server, transport).await;
+            let answer = sender.send(&small("refused"), encoding).await;
+            answer.assert_refused_for_now(Code::Unavailable, NO_ROOM);
+        }
+    }
+    let mut http = server.http(Version::Http2, "acme").await;
+    let answer = http.post("/v1/logs", &[("content-type", JSON)], r#"{"resourceLogs":[]}"#).await;
+    assert_eq!(answer.status.as_u16(), 503);
+    assert_eq!((answer.header("content-type"), answer.header("retry-after")), (Some(JSON), Some("1")));
+    assert_eq!(answer.error().0, Code::Unavailable);
+    // A request without content needs no room, and queries are not held up.
+    let client = server.client("acme").await;
+    assert_eq!(stored(&client).await, before);
+
+    for upload in uploads {
+        upload.finish().await.assert_stored();
+    }
+    // What was refused was not stored, so it is no duplicate when it comes again; after that it is.
+    for transport in TRANSPORTS {
+        let mut sender = Sender::connect(&server, transport).await;
+        sender.send(&small("refused"), "identity").await.assert_stored();
+    }
+    assert_eq!(stored(&client).await, before + 3);
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_stores_nothing_and_gives_its_room_back() {
+    let server = small_server().await;
+    let client = server.client("acme").await;
+    let mut expected = 0;
+    for round in 0..3 {
+        let uploads =
+            [Stalled::start(&server, Transport::Grpc).await, Stalled::start(&server, Transport::Http).await];
+        expected += until_full(&server).await;
+        uploads.into_iter().for_each(Stalled::break_off);
+        for transport in TRANSPORTS {
+            // Both must be gone for this one, which needs half of the room.
+            let large = logs_of_size(MIB, BASE_NS + 100 + round * 10 + transport as u64);
+            eventually("the room", async || {
+                let answer = Sender::connect(&server, transport).await.send(&large, "identity").await;
+                (answer.code == Code::Ok).then_some(())
+            })
+            .await;
+            expected += 1;
+        }
+        let two = [
+            Stalled::start(&server, Transport::Grpc).await.finish().await,
+            Stalled::start(&server, Transport::Http).await.finish().await,
+        ];
+        two.iter().for_each(Answer::assert_stored);
+        // Sent again in each round, stored in the first.
+        expected += if round == 0 { 2 } else { 0 };
+    }
+    assert_eq!(stored(&client).await, expected);
+}
