@@ -1,4 +1,4 @@
-//! Requests as JSON text.
+//! Requests as JSON text, which the encoder writes in one of many ways: the bytes choose.
 
 // The encoder takes these from the module that it is in.
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -13,9 +13,16 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 #[path = "../../ingest/src/otlp_json/tests/encode.rs"]
 mod encode;
 
-pub(crate) use encode::Encoder;
+use encode::Encoder;
 
-/// An encoder that takes its choices from these bytes.
-pub(crate) fn encoder(choices: &[u8]) -> Encoder {
-    Encoder::new(choices)
+pub(crate) fn metrics(request: &ExportMetricsServiceRequest, choices: &[u8]) -> String {
+    Encoder::new(choices).metrics(request)
+}
+
+pub(crate) fn logs(request: &ExportLogsServiceRequest, choices: &[u8]) -> String {
+    Encoder::new(choices).logs(request)
+}
+
+pub(crate) fn traces(request: &ExportTraceServiceRequest, choices: &[u8]) -> String {
+    Encoder::new(choices).traces(request)
 }

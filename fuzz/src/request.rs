@@ -15,15 +15,14 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use prost::Message;
 
 use crate::draw::Draw;
-use crate::json_text::Encoder;
-use crate::restore;
+use crate::{json_text, restore};
 
 /// An export request.
 pub(crate) trait Request: Message + Default + Debug {
     const SIGNAL: Signal;
 
     fn drawn(draw: &mut Draw<'_>) -> Self;
-    fn in_json(&self, encoder: &mut Encoder) -> String;
+    fn in_json(&self, choices: &[u8]) -> String;
     /// The request that a batch is the rows of.
     fn restored(batch: &RecordBatch) -> Self;
     /// One request for each record that is not rejected, in the canonical form of what is restored.
@@ -40,8 +39,8 @@ impl Request for ExportMetricsServiceRequest {
     fn drawn(draw: &mut Draw<'_>) -> Self {
         draw.metrics()
     }
-    fn in_json(&self, encoder: &mut Encoder) -> String {
-        encoder.metrics(self)
+    fn in_json(&self, choices: &[u8]) -> String {
+        json_text::metrics(self, choices)
     }
     fn restored(batch: &RecordBatch) -> Self {
         restore::metrics(batch)
@@ -64,8 +63,8 @@ impl Request for ExportLogsServiceRequest {
     fn drawn(draw: &mut Draw<'_>) -> Self {
         draw.logs()
     }
-    fn in_json(&self, encoder: &mut Encoder) -> String {
-        encoder.logs(self)
+    fn in_json(&self, choices: &[u8]) -> String {
+        json_text::logs(self, choices)
     }
     fn restored(batch: &RecordBatch) -> Self {
         restore::logs(batch)
@@ -88,8 +87,8 @@ impl Request for ExportTraceServiceRequest {
     fn drawn(draw: &mut Draw<'_>) -> Self {
         draw.traces()
     }
-    fn in_json(&self, encoder: &mut Encoder) -> String {
-        encoder.traces(self)
+    fn in_json(&self, choices: &[u8]) -> String {
+        json_text::traces(self, choices)
     }
     fn restored(batch: &RecordBatch) -> Self {
         restore::traces(batch)

@@ -100,7 +100,7 @@ pub(crate) struct Payload {
 pub(crate) struct Receiver(Decoder);
 
 enum Decoder {
-    Identity(Sink),
+    Identity(Box<Sink>),
     Gzip(Box<MultiGzDecoder<Sink>>),
     Zstd(Box<ZstdDecoder<'static, Sink>>),
 }
@@ -134,7 +134,7 @@ impl Receiver {
             refusal: None,
         };
         Ok(Self(match encoding {
-            Encoding::Identity => Decoder::Identity(sink),
+            Encoding::Identity => Decoder::Identity(Box::new(sink)),
             Encoding::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(sink))),
             Encoding::Zstd => {
                 let undecodable = |source| Error::Undecodable { encoding: "zstd", source };

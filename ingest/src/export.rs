@@ -21,8 +21,8 @@ use alula_catalog::{Signal, TenantId};
 use alula_storage::{BatchId, Entry, Storage};
 
 use crate::body::{Encoding, Payload, Receiver, Room, SizeLimit};
-use crate::otlp_json;
 use crate::convert::{Context, Converted, Limits, MAX_PAYLOAD_BYTES, Policy, convert};
+use crate::otlp_json;
 use crate::partial_success::PartialSuccess;
 use crate::quota::Quota;
 use crate::rejections::{groups, whole_request};

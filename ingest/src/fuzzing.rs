@@ -108,7 +108,11 @@ impl Bounds {
     /// A payload's bytes, after a look at its share of the room.
     fn open(&self, Payload { bytes, share }: Payload) -> Result<Bytes> {
         let held_bytes = share.map_or(0, |share| share.num_permits());
-        assert!(bytes.len() <= held_bytes && held_bytes <= self.limit.bytes, "{} of {held_bytes}", bytes.len());
+        assert!(
+            bytes.len() <= held_bytes && held_bytes <= self.limit.bytes,
+            "{} of {held_bytes}",
+            bytes.len()
+        );
         Ok(bytes)
     }
 }

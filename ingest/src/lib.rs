@@ -44,6 +44,7 @@ mod status;
 #[cfg(test)]
 mod testing;
 
+pub use self::http::HttpService;
 pub use body::SizeLimit;
 pub use config::Config;
 pub use convert::MAX_PAYLOAD_BYTES;
@@ -52,4 +53,3 @@ pub use error::{Error, Result};
 pub use export::Ingest;
 pub use grpc::{LogsService, MetricsService, TraceService};
 pub use otlp_json::JsonError;
-pub use self::http::HttpService;

@@ -71,7 +71,9 @@ impl Refusal {
             Error::Auth(auth) => match auth.kind() {
                 alula_auth::ErrorKind::Unauthenticated => refuse(Code::Unauthenticated),
                 alula_auth::ErrorKind::PermissionDenied => refuse(Code::PermissionDenied),
-                alula_auth::ErrorKind::InvalidInput | alula_auth::ErrorKind::Internal => Self::internal(error),
+                alula_auth::ErrorKind::InvalidInput | alula_auth::ErrorKind::Internal => {
+                    Self::internal(error)
+                }
             },
             Error::Storage(storage) => match storage.kind() {
                 alula_storage::ErrorKind::ResourceExhausted => refuse(Code::ResourceExhausted),

@@ -14,11 +14,11 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::linger::Lingering;
 use super::limits::{
     CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS,
     MAX_FRAME_BYTES, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESETS, MAX_PENDING_RESETS, STREAM_WINDOW_BYTES,
 };
+use super::linger::Lingering;
 
 /// The longest that a new connection may stay silent.
 const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(10);
@@ -71,8 +71,9 @@ async fn serve_connection(stream: TcpStream, service: HttpService, drain: Cancel
         return;
     }
     let builder = builder();
-    let mut connection =
-        pin!(builder.serve_connection(TokioIo::new(Lingering::new(stream)), TowerToHyperService::new(service)));
+    let mut connection = pin!(
+        builder.serve_connection(TokioIo::new(Lingering::new(stream)), TowerToHyperService::new(service))
+    );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = drain.cancelled() => {

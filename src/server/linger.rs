@@ -93,8 +93,10 @@ impl AsyncWrite for Lingering {
         if rest.is_none() {
             ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
         }
-        let rest = rest
-            .get_or_insert_with(|| Rest { deadline: Box::pin(sleep(LINGER_LIMIT)), left_bytes: LINGER_BYTES });
+        let rest = rest.get_or_insert_with(|| Rest {
+            deadline: Box::pin(sleep(LINGER_LIMIT)),
+            left_bytes: LINGER_BYTES,
+        });
         rest.poll(stream, cx).map(Ok)
     }
 }

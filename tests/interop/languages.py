@@ -44,19 +44,14 @@ class JavaScript:
 
     @staticmethod
     def sayable(message, protocol):
-        """A number is a double; only attributes of log records are bytes, maps or nothing.
-
-        In JSON a whole number is always an integer, so one past 64 bits can't be sent.
-        """
-        limit = 2**63 if protocol == "http/json" else math.inf
+        """A number is a double; only attributes of log records are bytes, maps or nothing."""
 
         def change(owner, value):
             simple = value.WhichOneof("value") not in (None, "bytes_value", "kvlist_value")
             return value if all(map(is_safe, leaves(value))) and (simple or isinstance(owner, LogRecord)) else None
 
         def is_safe(value):
-            number = value.double_value
-            return abs(value.int_value) < 2**53 and not (number.is_integer() and abs(number) >= limit)
+            return abs(value.int_value) < 2**53
 
         return rewritten(message, change)
 

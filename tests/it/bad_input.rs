@@ -250,12 +250,7 @@ async fn an_error_about_something_long_fits_into_a_header() {
             "there is no column",
             ")",
         ),
-        (
-            format!("SELECT * FROM {name}"),
-            Code::NotFound,
-            "table aaa",
-            "traces, system.ingest_rejections",
-        ),
+        (format!("SELECT * FROM {name}"), Code::NotFound, "table aaa", "traces, system.ingest_rejections"),
         (format!("{name} 1"), Code::InvalidArgument, "syntax error at line 1", "hint: "),
         ("SELECT CAST(body AS BIGINT) FROM logs".to_owned(), Code::InvalidArgument, "annot cast", "Int64"),
         (format!("SELECT {name}(body) FROM logs"), Code::InvalidArgument, "nvalid function", ""),
@@ -376,7 +371,8 @@ fn serve(data_dir: &Path, arguments: &[&str]) -> std::process::Command {
 #[tokio::test]
 async fn a_data_directory_in_use_is_refused_with_the_process_that_has_it() {
     let server = Process::start(&[]).await;
-    let output = run(serve(&server.data_dir(), &["--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"])).await;
+    let output =
+        run(serve(&server.data_dir(), &["--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"])).await;
     output.assert_failure(1, &[&format!("in use by process {}", server.pid()), "--data-dir"]);
     server.client("acme").await.assert_alive().await;
 }
@@ -444,7 +440,11 @@ async fn a_mistake_in_the_configuration_is_shown_with_its_place_and_what_would_b
 async fn a_server_without_authentication_is_refused_on_an_address_that_others_reach() {
     let directory = tempfile::TempDir::new().unwrap();
     for addr in ["0.0.0.0:0", "[::]:0"] {
-        let output = run(serve(&directory.path().join("data"), &["--no-auth", "--grpc-addr", addr, "--http-addr", "127.0.0.1:0"])).await;
+        let output = run(serve(
+            &directory.path().join("data"),
+            &["--no-auth", "--grpc-addr", addr, "--http-addr", "127.0.0.1:0"],
+        ))
+        .await;
         output.assert_failure(2, &["server.no_auth", "loopback"]);
     }
     assert!(!directory.path().join("data").exists());

@@ -329,10 +329,14 @@ async fn the_demo_keeps_its_data_where_it_is_told_to() {
     let directory = tempfile::TempDir::new().unwrap();
     let data_dir = directory.path().join("kept");
     let path = data_dir.to_str().unwrap();
-    run(alula(["demo", "--once", "--grpc-addr", ":0", "--http-addr", ":0", "--data-dir", path])).await.expect_success();
+    run(alula(["demo", "--once", "--grpc-addr", ":0", "--http-addr", ":0", "--data-dir", path]))
+        .await
+        .expect_success();
     assert!(data_dir.join("catalog.db").exists());
     // The port is free again, and so is the directory.
-    run(alula(["demo", "--once", "--grpc-addr", ":0", "--http-addr", ":0", "--data-dir", path])).await.expect_success();
+    run(alula(["demo", "--once", "--grpc-addr", ":0", "--http-addr", ":0", "--data-dir", path]))
+        .await
+        .expect_success();
 }
 
 async fn generate(client: &Client, url: &str, token: &str, arguments: &[&str]) -> Value {

@@ -3,7 +3,6 @@
 //! The SDK makes exponential histograms only with an unstable feature and no exemplars, and measures no NaN.
 
 use std::collections::HashMap;
-use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -39,7 +39,6 @@ impl Wanted {
         use DataType as T;
         let is_number = given.is_numeric() || given.is_null();
         match self {
-            Self::Float => is_number.then_some(T::Float64),
             Self::Int32 => is_number.then_some(T::Int32),
             Self::UInt64 => is_number.then_some(T::UInt64),
             Self::Floats => numbers(given, T::Float64),
@@ -49,7 +48,7 @@ impl Wanted {
             }
             Self::Value if given.is_signed_integer() => Some(T::Int64),
             Self::Value if given.is_unsigned_integer() => Some(T::UInt64),
-            Self::Value => is_number.then_some(T::Float64),
+            Self::Float | Self::Value => is_number.then_some(T::Float64),
             Self::Text => match given {
                 T::Dictionary(keys, values) if (&**keys, &**values) == (&T::Int32, &T::Utf8) => {
                     Some(given.clone())

@@ -356,11 +356,15 @@ impl<T: Counted> Groups<T> {
         let is_taken = |(group, _): &(usize, Point<T::Native>)| *group < series.len();
         let (mut taken, mut left): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.points).into_iter().partition(is_taken);
-        left.iter_mut().for_each(|(group, _)| *group -= series.len());
+        for (group, _) in &mut left {
+            *group -= series.len();
+        }
         self.points = left;
         taken.sort_by_key(|(group, _)| *group);
         let mut lengths = vec![0; series.len()];
-        taken.iter().for_each(|(group, _)| lengths[*group] += 1);
+        for (group, _) in &taken {
+            lengths[*group] += 1;
+        }
         Taken { points: taken.into_iter().map(|(_, point)| point).collect(), lengths, series }
     }
 }

@@ -53,6 +53,8 @@ pub(crate) enum Reason {
     TooMuchRepeated { limit_bytes: u64 },
     #[error("bucket_counts must have one element more than explicit_bounds, or both must be empty")]
     BucketsDoNotFit,
+    #[error("explicit_bounds must be numbers that rise strictly")]
+    BoundsDoNotRise,
 }
 
 /// A record that was not kept.

@@ -115,7 +115,11 @@ impl Point for HistogramDataPoint {
 
     fn check(&self) -> Result<(), Reason> {
         let (counts, bounds) = (self.bucket_counts.len(), self.explicit_bounds.len());
-        checks::ensure(counts == bounds + 1 || (counts == 0 && bounds == 0), Reason::BucketsDoNotFit)
+        checks::ensure(counts == bounds + 1 || (counts == 0 && bounds == 0), Reason::BucketsDoNotFit)?;
+        // A NaN is on neither side of any bound.
+        let rise = self.explicit_bounds.is_sorted_by(|a, b| a < b)
+            && !self.explicit_bounds.iter().any(|bound| bound.is_nan());
+        checks::ensure(rise, Reason::BoundsDoNotRise)
     }
 
     fn write(&self, row: usize, columns: &mut PointColumns) {

@@ -46,7 +46,9 @@ where
                         let encoding = match (is_compressed, encoding) {
                             (false, _) => Encoding::Identity,
                             (true, Encoding::Identity) => {
-                                return Err(broken("it is flagged as compressed, but grpc-encoding names none"));
+                                return Err(broken(
+                                    "it is flagged as compressed, but grpc-encoding names none",
+                                ));
                             }
                             (true, encoding) => encoding,
                         };

@@ -98,7 +98,8 @@ async fn full_success_is_an_empty_message_in_the_content_type_of_the_request() {
 async fn rejected_records_are_counted_in_either_format() {
     let store = Store::open();
     let answer = post_logs(&store, &[("content-type", PROTOBUF)], logs(7, 3).encode_to_vec()).await;
-    let partial_success = ExportLogsServiceResponse::decode(&answer.body[..]).unwrap().partial_success.unwrap();
+    let partial_success =
+        ExportLogsServiceResponse::decode(&answer.body[..]).unwrap().partial_success.unwrap();
     assert_eq!(partial_success.rejected_log_records, 3);
     assert!(partial_success.error_message.starts_with("3 log records were rejected: "));
 
@@ -108,7 +109,9 @@ async fn rejected_records_are_counted_in_either_format() {
     assert_eq!(answer.status, StatusCode::OK);
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(body["partialSuccess"]["rejectedLogRecords"], "1");
-    assert!(body["partialSuccess"]["errorMessage"].as_str().unwrap().starts_with("1 log record was rejected"));
+    assert!(
+        body["partialSuccess"]["errorMessage"].as_str().unwrap().starts_with("1 log record was rejected")
+    );
     assert_eq!(store.stored_rows().await, 8);
 }
 
@@ -158,7 +161,8 @@ async fn an_unknown_encoding_is_refused_with_those_that_are_known() {
 #[tokio::test]
 async fn a_content_type_that_is_neither_protobuf_nor_json_is_refused() {
     let store = Store::open();
-    for content_type in [None, Some("text/plain"), Some("application/x-protobufs"), Some("application/grpc")] {
+    for content_type in [None, Some("text/plain"), Some("application/x-protobufs"), Some("application/grpc")]
+    {
         let headers: Vec<_> = content_type.map(|name| ("content-type", name)).into_iter().collect();
         let answer = post_logs(&store, &headers, logs(1, 0).encode_to_vec()).await;
         assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type:?}");

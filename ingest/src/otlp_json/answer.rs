@@ -28,7 +28,17 @@ pub(crate) fn response(signal: Signal, partial_success: Option<PartialSuccess>) 
     format!("{{\"partialSuccess\":{{{}}}}}", members.join(",")).into()
 }
 
-/// A `google.rpc.Status`.
-pub(crate) fn status(code: i32, message: &str) -> Bytes {
-    format!("{{\"code\":{code},\"message\":{}}}", Value::from(message)).into()
+/// A `google.rpc.Status`. `bad_request` describes what the sender did wrong, if it did.
+pub(crate) fn status(code: i32, message: &str, bad_request: Option<&BadRequest>) -> Bytes {
+    let mut status = format!("{{\"code\":{code},\"message\":{}", Value::from(message));
+    if let Some(BadRequest { field_violations }) = bad_request {
+        let violations: Vec<_> = field_violations
+            .iter()
+            .map(|violation| format!("{{\"description\":{}}}", Value::from(violation.description.as_str())))
+            .collect();
+        let violations = violations.join(",");
+        status += &format!(",\"details\":[{{\"@type\":\"{BAD_REQUEST_TYPE}\",\"fieldViolations\":[{violations}]}}]");
+    }
+    status.push('}');
+    status.into()
 }

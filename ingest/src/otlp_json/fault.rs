@@ -81,7 +81,7 @@ impl Fault {
         JsonError {
             path: path(&self.steps),
             problem: self.problem,
-            line: before.iter().filter(|&&byte| byte == b'\n').count() + 1,
+            line: before.split(|&byte| byte == b'\n').count(),
             column: before[line_start..].iter().filter(starts_character).count() + 1,
         }
     }

@@ -31,6 +31,9 @@
 //! | any field | `null` leaves it unset |
 //! | names | lowerCamelCase; all others are ignored with their value |
 //!
+//! An attribute's `intValue` that is a number beyond 64 bits is a double: the JavaScript exporter writes every whole double
+//! there, and `1e300` is no reason to refuse its neighbours.
+//!
 //! Half of a surrogate pair becomes U+FFFD: JavaScript cuts strings there, and one such string is no reason to refuse
 //! its neighbours. A byte order mark at the beginning is ignored.
 //!

@@ -139,6 +139,22 @@ fn integer(
     if range.contains(&value) { Ok(value) } else { Err(start.out_of_range(name)) }
 }
 
+/// Reads a number that is whole and beyond 64 bits, if that is what comes, as a double.
+pub(super) fn large_number(kind: Kind, reader: &mut Reader<'_>) -> Result<Option<Wire<'static>>> {
+    if kind != Kind::Number {
+        return Ok(None);
+    }
+    let mut ahead = reader.clone();
+    let number = ahead.number()?;
+    let is_large = number.to_integer().is_some_and(|value| i64::try_from(value).is_err());
+    let double = number.to_double();
+    if !is_large || double.is_infinite() {
+        return Ok(None);
+    }
+    *reader = ahead;
+    Ok(Some(Wire::Fixed64(double.to_bits())))
+}
+
 /// Reads a float that fits, or one that has no digits.
 fn float(
     kind: Kind,

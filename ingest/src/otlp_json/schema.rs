@@ -53,6 +53,8 @@ pub(super) struct Field {
     pub(super) has_presence: bool,
     /// The fields that may not be set beside it.
     pub(super) rivals: FieldSet,
+    /// The number of the field that takes a number too large for this one.
+    pub(super) for_large: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +117,7 @@ impl Message {
             };
             (0..descriptors.len()).filter(is_rival).map(|other| 1 << other).sum()
         };
+        let double_value = descriptors.iter().find(|field| field.name() == "double_value");
         let fields = descriptors.iter().enumerate().map(|(place, field)| Field {
             name: field.json_name().to_owned(),
             number: field.number().cast_unsigned(),
@@ -126,6 +129,9 @@ impl Message {
             is_list: field.label() == Label::Repeated,
             has_presence: field.oneof_index.is_some(),
             rivals: rivals(place),
+            for_large: double_value
+                .filter(|_| field.name() == "int_value")
+                .map(|double| double.number().cast_unsigned()),
         });
         Self { fields: fields.collect() }
     }

@@ -2,6 +2,7 @@
 
 use super::fault::{Fault, Problem, Result, Step};
 use super::reader::{Kind, Reader};
+use super::scalar::large_number;
 use super::schema::{Content, Field, FieldSet, Message, Schema};
 use super::writer::{Open, Writer};
 
@@ -51,6 +52,12 @@ impl Transcoder<'_> {
                 self.writer.close(open);
             }
             Content::Scalar(scalar) => {
+                if let Some(number) = field.for_large
+                    && let Some(value) = large_number(kind, reader)?
+                {
+                    self.writer.field(number, &value);
+                    return Ok(());
+                }
                 let value = scalar.read(kind, reader)?;
                 if field.has_presence || !value.is_default() {
                     self.writer.field(field.number, &value);

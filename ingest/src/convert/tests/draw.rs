@@ -181,7 +181,12 @@ impl Draw<'_> {
     }
 
     fn histogram_point(&mut self) -> HistogramDataPoint {
-        let bounds = self.list(4, Self::double);
+        let mut bounds = self.list(4, Self::double);
+        // Others are refused, which is worth seeing now and then.
+        if !self.byte().is_multiple_of(8) {
+            bounds.sort_by(f64::total_cmp);
+            bounds.dedup();
+        }
         let counts = match self.byte() % 8 {
             0 if bounds.is_empty() => 0,
             1 => 2,

@@ -69,14 +69,11 @@ fn check_point(bad: NumberDataPoint, expected: &str) {
     check_metrics(Data::Gauge(Gauge { data_points: vec![good.clone(), bad, good] }), expected);
 }
 
-fn check_histogram(bucket_counts: Vec<u64>, explicit_bounds: Vec<f64>) {
+fn check_histogram(bucket_counts: Vec<u64>, explicit_bounds: Vec<f64>, expected: &str) {
     let good = HistogramDataPoint { bucket_counts: vec![1], ..Default::default() };
     let bad = HistogramDataPoint { bucket_counts, explicit_bounds, ..Default::default() };
     let histogram = Histogram { data_points: vec![good.clone(), bad, good], aggregation_temporality: 1 };
-    check_metrics(
-        Data::Histogram(histogram),
-        "bucket_counts must have one element more than explicit_bounds, or both must be empty",
-    );
+    check_metrics(Data::Histogram(histogram), expected);
 }
 
 #[test]
@@ -197,10 +194,21 @@ fn spans_need_whole_ids_that_are_not_zero() {
 
 #[test]
 fn histograms_need_one_count_more_than_bounds() {
-    check_histogram(vec![1, 2], vec![]);
-    check_histogram(vec![1], vec![1.0]);
-    check_histogram(vec![], vec![1.0]);
-    check_histogram(vec![1, 2, 3], vec![1.0]);
+    let message = "bucket_counts must have one element more than explicit_bounds, or both must be empty";
+    check_histogram(vec![1, 2], vec![], message);
+    check_histogram(vec![1], vec![1.0], message);
+    check_histogram(vec![], vec![1.0], message);
+    check_histogram(vec![1, 2, 3], vec![1.0], message);
+}
+
+/// A bucket between bounds that do not rise holds nothing, so no function over such buckets has an answer.
+#[test]
+fn the_bounds_of_a_histogram_rise() {
+    let message = "explicit_bounds must be numbers that rise strictly";
+    check_histogram(vec![1, 2, 3], vec![2.0, 1.0], message);
+    check_histogram(vec![1, 2, 3], vec![1.0, 1.0], message);
+    check_histogram(vec![1, 2], vec![f64::NAN], message);
+    check_histogram(vec![1, 2, 3], vec![1.0, f64::NAN], message);
 }
 
 #[test]

@@ -13,8 +13,8 @@ use super::*;
 
 const TOO_LATE: u64 = i64::MAX as u64 + 1;
 
-fn shop() -> Option<Resource> {
-    Some(Resource { attributes: vec![attribute("service.name", text("shop"))], ..Default::default() })
+fn shop() -> Resource {
+    Resource { attributes: vec![attribute("service.name", text("shop"))], ..Default::default() }
 }
 
 fn samples(signal: Signal, request: &impl Message) -> Vec<Option<String>> {
@@ -23,7 +23,7 @@ fn samples(signal: Signal, request: &impl Message) -> Vec<Option<String>> {
 
 fn samples_of_logs(log_records: Vec<LogRecord>) -> Vec<Option<String>> {
     let scope_logs = vec![ScopeLogs { log_records, ..Default::default() }];
-    let resource_logs = vec![ResourceLogs { resource: shop(), scope_logs, ..Default::default() }];
+    let resource_logs = vec![ResourceLogs { resource: Some(shop()), scope_logs, ..Default::default() }];
     samples(Signal::Logs, &ExportLogsServiceRequest { resource_logs })
 }
 
@@ -91,7 +91,8 @@ fn a_data_point_is_told_by_its_metric_and_attributes() {
     let data = Some(Data::Sum(Sum { data_points: vec![point], ..Default::default() }));
     let metrics = vec![Metric { name: "requests".to_owned(), data, ..Default::default() }];
     let scope_metrics = vec![ScopeMetrics { metrics, ..Default::default() }];
-    let resource_metrics = vec![ResourceMetrics { resource: shop(), scope_metrics, ..Default::default() }];
+    let resource_metrics =
+        vec![ResourceMetrics { resource: Some(shop()), scope_metrics, ..Default::default() }];
     assert_eq!(
         samples(Signal::Metrics, &ExportMetricsServiceRequest { resource_metrics }),
         [Some(

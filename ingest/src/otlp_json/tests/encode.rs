@@ -22,7 +22,7 @@ pub(super) struct Encoder {
 
 impl Encoder {
     pub(super) fn new(choices: &[u8]) -> Self {
-        Self { choices: choices.to_vec().into_iter(), open: Vec::new() }
+        Self { choices: Vec::from(choices).into_iter(), open: Vec::new() }
     }
 
     pub(super) fn logs(&mut self, request: &ExportLogsServiceRequest) -> String {
@@ -102,7 +102,8 @@ impl Encoder {
         if self.choose(2) == 0 {
             return serde_json::to_string(text).unwrap();
         }
-        text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>().join_quotes()
+        let units: Vec<String> = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+        units.concat().join_quotes()
     }
 
     fn hex_json(&mut self, bytes: &[u8]) -> String {
@@ -227,7 +228,7 @@ impl Encoder {
                 self.message("histogram", Some(histogram), |members, histogram| {
                     members.list("dataPoints", &histogram.data_points, Self::histogram_point);
                     members.enumeration(temporality, histogram.aggregation_temporality);
-                })
+                });
             }
             Some(Data::ExponentialHistogram(histogram)) => {
                 self.message("exponentialHistogram", Some(histogram), |members, histogram| {
@@ -250,10 +251,10 @@ impl Encoder {
         match point.value {
             None => {}
             Some(number_data_point::Value::AsDouble(value)) => {
-                self.some("asDouble", |encoder| encoder.double_json(value))
+                self.some("asDouble", |encoder| encoder.double_json(value));
             }
             Some(number_data_point::Value::AsInt(value)) => {
-                self.some("asInt", |encoder| encoder.integer_json(value))
+                self.some("asInt", |encoder| encoder.integer_json(value));
             }
         }
     }
@@ -316,7 +317,7 @@ impl Encoder {
         match exemplar.value {
             None => {}
             Some(exemplar::Value::AsDouble(value)) => {
-                self.some("asDouble", |encoder| encoder.double_json(value))
+                self.some("asDouble", |encoder| encoder.double_json(value));
             }
             Some(exemplar::Value::AsInt(value)) => self.some("asInt", |encoder| encoder.integer_json(value)),
         }
@@ -338,7 +339,7 @@ impl Encoder {
             Some(Value::BoolValue(value)) => self.some("boolValue", |_| value.to_string()),
             Some(Value::IntValue(value)) => self.some("intValue", |encoder| encoder.integer_json(*value)),
             Some(Value::DoubleValue(value)) => {
-                self.some("doubleValue", |encoder| encoder.double_json(*value))
+                self.some("doubleValue", |encoder| encoder.double_json(*value));
             }
             Some(Value::BytesValue(bytes)) => self.some("bytesValue", |encoder| encoder.base64_json(bytes)),
             Some(Value::ArrayValue(array)) => self.message("arrayValue", Some(array), |members, array| {

@@ -22,22 +22,24 @@ fn span_id(last: u8) -> Vec<u8> {
     vec![0xee, 0xe1, 0x9b, 0x7e, 0xc3, 0xc1, 0xb1, last]
 }
 
-fn resource() -> Option<Resource> {
-    Some(Resource { attributes: vec![attribute("service.name", text("my.service"))], ..Resource::default() })
+fn resource() -> Resource {
+    Resource { attributes: vec![attribute("service.name", text("my.service"))], ..Resource::default() }
 }
 
-fn scope() -> Option<InstrumentationScope> {
-    Some(InstrumentationScope {
+fn scope() -> InstrumentationScope {
+    InstrumentationScope {
         name: "my.library".to_owned(),
         version: "1.0.0".to_owned(),
         attributes: vec![attribute("my.scope.attribute", text("some scope attribute"))],
         dropped_attributes_count: 0,
-    })
+    }
 }
 
 fn logs(record: LogRecord) -> ExportLogsServiceRequest {
-    let scope_logs = vec![ScopeLogs { scope: scope(), log_records: vec![record], schema_url: String::new() }];
-    let resource_logs = vec![ResourceLogs { resource: resource(), scope_logs, schema_url: String::new() }];
+    let scope_logs =
+        vec![ScopeLogs { scope: Some(scope()), log_records: vec![record], schema_url: String::new() }];
+    let resource_logs =
+        vec![ResourceLogs { resource: Some(resource()), scope_logs, schema_url: String::new() }];
     ExportLogsServiceRequest { resource_logs }
 }
 
@@ -74,8 +76,9 @@ fn the_example_of_a_trace_is_read_as_it_says() {
         attributes: vec![attribute("my.span.attr", text("some value"))],
         ..Span::default()
     };
-    let scope_spans = vec![ScopeSpans { scope: scope(), spans: vec![span], schema_url: String::new() }];
-    let resource_spans = vec![ResourceSpans { resource: resource(), scope_spans, schema_url: String::new() }];
+    let scope_spans = vec![ScopeSpans { scope: Some(scope()), spans: vec![span], schema_url: String::new() }];
+    let resource_spans =
+        vec![ResourceSpans { resource: Some(resource()), scope_spans, schema_url: String::new() }];
     let json = include_str!("../../../../tests/otlp/examples/trace.json");
     check(Signal::Traces, json, &ExportTraceServiceRequest { resource_spans });
 }
@@ -175,9 +178,9 @@ fn the_example_of_metrics_is_read_as_it_says() {
             Data::ExponentialHistogram(exponential_histogram),
         ),
     ];
-    let scope_metrics = vec![ScopeMetrics { scope: scope(), metrics, schema_url: String::new() }];
+    let scope_metrics = vec![ScopeMetrics { scope: Some(scope()), metrics, schema_url: String::new() }];
     let resource_metrics =
-        vec![ResourceMetrics { resource: resource(), scope_metrics, schema_url: String::new() }];
+        vec![ResourceMetrics { resource: Some(resource()), scope_metrics, schema_url: String::new() }];
     let json = include_str!("../../../../tests/otlp/examples/metrics.json");
     check(Signal::Metrics, json, &ExportMetricsServiceRequest { resource_metrics });
 }

@@ -56,6 +56,19 @@ fn integers_of_64_bits_are_exact_as_numbers_and_as_strings() {
     }
 }
 
+/// As the JavaScript exporter writes whole doubles.
+#[test]
+fn an_attribute_that_is_an_integer_beyond_64_bits_is_a_double() {
+    for (json, expected) in [
+        ("9223372036854775808", 2_f64.powi(63)),
+        ("-9223372036854777856", -(2_f64.powi(63)) - 2048.0),
+        ("1e+300", 1e300),
+        ("100000000000000000000", 1e20),
+    ] {
+        check_value(&format!(r#"{{"intValue":{json}}}"#), Some(Value::DoubleValue(expected)));
+    }
+}
+
 #[test]
 fn unsigned_integers_reach_their_maximum() {
     for (digits, expected) in [
