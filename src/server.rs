@@ -10,7 +10,7 @@
 //! | `server.rs` | [`Server`]: start, drain |
 //! | `server/port.rs`, `server/limits.rs` | addresses, and the limits on connections |
 //! | `server/grpc.rs` | the gRPC port, health |
-//! | `server/http.rs`, `server/linger.rs` | the HTTP port, and how its connections close |
+//! | `server/http.rs`, `server/socket.rs` | the HTTP port, and how its connections begin and close |
 //! | `server/preface.rs` | what a client is told that does not speak gRPC |
 //! | `server/reflection.rs` | the descriptors of the services |
 //! | `server/identity.rs` | the data directory and the keys in it |
@@ -25,10 +25,10 @@ mod grpc;
 mod http;
 pub(crate) mod identity;
 mod limits;
-mod linger;
 mod port;
 mod preface;
 mod reflection;
+mod socket;
 #[cfg(test)]
 mod tests;
 

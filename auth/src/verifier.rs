@@ -38,8 +38,9 @@ const MIN_RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Verifier {
     keys: Arc<Keys>,
-    /// When the keys were last read again. Held while they are read, so that all who wait share one read.
-    last_reload: Mutex<Option<Instant>>,
+    /// When the keys were last read again. Held while they are read, so that all who wait share one read, whoever of
+    /// them goes away meanwhile.
+    last_reload: Arc<Mutex<Option<Instant>>>,
 }
 
 #[derive(Debug)]
@@ -62,7 +63,7 @@ impl Verifier {
     /// Reads the keys of `store`. Blocks on SQLite.
     pub fn new(store: KeyStore) -> Result<Self> {
         let loaded = RwLock::new(Arc::new(store.verifying_keys()?));
-        Ok(Self { keys: Arc::new(Keys { store, loaded }), last_reload: Mutex::new(None) })
+        Ok(Self { keys: Arc::new(Keys { store, loaded }), last_reload: Arc::default() })
     }
 
     /// The caller that `token` proves.
@@ -94,7 +95,7 @@ impl Verifier {
     ///
     /// Cancel: the reload itself goes on and its result is kept.
     async fn reload_for(&self, kid: &str, now: Instant) -> Result<Arc<VerifyingKeys>> {
-        let mut last_reload = self.last_reload.lock().await;
+        let mut last_reload = Arc::clone(&self.last_reload).lock_owned().await;
         let keys = self.keys.loaded();
         let too_recent =
             last_reload.is_some_and(|last| now.saturating_duration_since(last) < MIN_RELOAD_INTERVAL);
@@ -103,7 +104,11 @@ impl Verifier {
         }
         *last_reload = Some(now);
         let keys = Arc::clone(&self.keys);
-        spawn_blocking(move || keys.reload()).await.map_err(Error::Interrupted)?
+        let reload = move || {
+            let _last_reload = last_reload;
+            keys.reload()
+        };
+        spawn_blocking(reload).await.map_err(Error::Interrupted)?
     }
 }
 

@@ -4,29 +4,24 @@
 //! the limit is refused where it passes it. Memory is taken from the common room as the body grows, not as its sender
 //! announces it.
 
+mod zstd_frames;
+
 use std::io::{self, Write};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use flate2::write::MultiGzDecoder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use zstd::stream::raw::{DParameter, Decoder as ZstdOperation};
-use zstd::stream::write::Decoder as ZstdDecoder;
 use zstd::stream::zio;
 
 use crate::{Error, Result};
+use zstd_frames::ZstdFrames;
 
 /// The first piece of memory that a body gets; each further one is twice as large as the one before.
 const FIRST_BYTES: usize = 16 * 1024;
 
 /// The largest piece.
 const LARGEST_BYTES: usize = 1024 * 1024;
-
-/// The largest window of a zstd frame, as a power of two: 16 MiB, which every level but the three "ultra" ones stays
-/// within. A frame may ask for gigabytes.
-///
-/// Source: RFC 8878, section 3.1.1.1.2: a decoder should support 8 MiB.
-const ZSTD_WINDOW_LOG_MAX: u32 = 24;
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,13 +91,14 @@ pub(crate) struct Payload {
 
 /// Takes the pieces of a body.
 ///
-/// Bounds: never holds more than the limit plus the decoder's window.
+/// Bounds: never holds more than the limit plus the decoder's window. The window is not counted in the room, as no more of
+/// it is ever written than has been inflated, which is: with it, zstd at most doubles what the room lets through.
 pub(crate) struct Receiver(Decoder);
 
 enum Decoder {
     Identity(Box<Sink>),
     Gzip(Box<MultiGzDecoder<Sink>>),
-    Zstd(Box<ZstdDecoder<'static, Sink>>),
+    Zstd(Box<zio::Writer<Sink, ZstdFrames>>),
 }
 
 impl Receiver {
@@ -138,11 +134,8 @@ impl Receiver {
             Encoding::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(sink))),
             Encoding::Zstd => {
                 let undecodable = |source| Error::Undecodable { encoding: "zstd", source };
-                let mut operation = ZstdOperation::new().map_err(undecodable)?;
-                operation
-                    .set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))
-                    .map_err(undecodable)?;
-                Decoder::Zstd(Box::new(ZstdDecoder::with_writer(zio::Writer::new(sink, operation))))
+                let frames = ZstdFrames::new().map_err(undecodable)?;
+                Decoder::Zstd(Box::new(zio::Writer::new(sink, frames)))
             }
         }))
     }
@@ -171,7 +164,7 @@ impl Receiver {
         let finished = match &mut self.0 {
             Decoder::Identity(_) => Ok(()),
             Decoder::Gzip(decoder) => decoder.try_finish(),
-            Decoder::Zstd(decoder) => decoder.do_finish(),
+            Decoder::Zstd(decoder) => decoder.finish(),
         };
         finished.map_err(|error| self.why(error))?;
         let sink = self.sink();
@@ -182,7 +175,7 @@ impl Receiver {
         match &mut self.0 {
             Decoder::Identity(sink) => sink,
             Decoder::Gzip(decoder) => decoder.get_mut(),
-            Decoder::Zstd(decoder) => decoder.get_mut(),
+            Decoder::Zstd(decoder) => decoder.writer_mut(),
         }
     }
 

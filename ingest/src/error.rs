@@ -55,6 +55,12 @@ pub enum Error {
     TooLarge { limit: SizeLimit },
 
     #[error(
+        "the request holds so many messages with so little in them that it would take more than {limit_bytes} bytes of \
+         memory; send fewer records in a request"
+    )]
+    TooDense { limit_bytes: usize },
+
+    #[error(
         "the tenant sent more than {bytes_per_second} bytes a second (ingest.tenant_bytes_per_second); \
          try again in {retry_after:?}"
     )]

@@ -95,13 +95,7 @@ impl Ingest {
         encoding: Encoding,
         announced_bytes: Option<usize>,
     ) -> Result<Receiver> {
-        let config = &self.0.config;
-        let (bytes, setting) = match transport {
-            Transport::Grpc => (config.max_message_bytes, "ingest.max_message_bytes"),
-            Transport::Http => (config.max_http_message_bytes, "ingest.max_http_message_bytes"),
-        };
-        let limit = SizeLimit { bytes: bytes.min(MAX_PAYLOAD_BYTES), setting };
-        Receiver::new(encoding, announced_bytes, limit, &self.0.room)
+        Receiver::new(encoding, announced_bytes, self.0.size_limit(transport), &self.0.room)
     }
 
     /// Receives one request and stores its records for the caller's tenant.
@@ -168,13 +162,20 @@ impl Ingest {
 }
 
 impl Inner {
+    fn size_limit(&self, transport: Transport) -> SizeLimit {
+        let (bytes, setting) = match transport {
+            Transport::Grpc => (self.config.max_message_bytes, "ingest.max_message_bytes"),
+            Transport::Http => (self.config.max_http_message_bytes, "ingest.max_http_message_bytes"),
+        };
+        SizeLimit { bytes: bytes.min(MAX_PAYLOAD_BYTES), setting }
+    }
+
     async fn store(&self, request: Request) -> Result<Option<PartialSuccess>> {
         let limits =
             Limits { max_future_ns: i64::try_from(self.config.max_future.as_nanos()).unwrap_or(i64::MAX) };
         let (request, converted) = self.convert(request, limits).await?;
         let Converted { batch, rejected, .. } = converted;
         let signal = request.signal;
-        let mut is_duplicate = false;
         if batch.num_rows() > 0 {
             let entry = Entry {
                 tenant: request.tenant.clone(),
@@ -185,10 +186,13 @@ impl Inner {
                 rejected: rejected.iter().map(|rejection| rejection.ordinal).collect(),
                 batch,
             };
-            is_duplicate = self.storage.append(entry).await?.is_duplicate;
+            let appended = self.storage.append(entry).await?;
+            if appended.is_duplicate {
+                // The first has put its rejections on record.
+                return Ok(PartialSuccess::of_duplicate(signal, &rejected, appended.num_rejected));
+            }
         }
-        // The first of two equal requests has put its rejections on record.
-        if !rejected.is_empty() && !is_duplicate {
+        if !rejected.is_empty() {
             let groups = groups(&rejected);
             self.storage.record_rejections(&request.tenant, signal, request.received_ns, groups);
         }
@@ -196,9 +200,10 @@ impl Inner {
     }
 
     async fn convert(&self, request: Request, limits: Limits) -> Result<(Request, Converted)> {
+        let limit = self.size_limit(Transport::Http);
         let convert = move |mut request: Request| {
             if request.format == Format::Json {
-                request.payload = otlp_json::to_protobuf(request.signal, &request.payload)?.into();
+                request.payload = otlp_json::to_protobuf(request.signal, &request.payload, limit)?.into();
             }
             let policy = Policy::Check(limits);
             let context =

@@ -15,7 +15,7 @@ use crate::body::{Encoding, Payload, Receiver, Room};
 use crate::convert::{Context, Limits, Policy, convert};
 use crate::grpc::message;
 use crate::partial_success::{PartialSuccess, encode_response};
-use crate::{Error, Result, SizeLimit, otlp_json, rejections};
+use crate::{Error, MAX_PAYLOAD_BYTES, Result, SizeLimit, otlp_json, rejections};
 
 /// 2026-11-21T08:00:00Z.
 const RECEIVED_NS: i64 = 1_795_248_000_000_000_000;
@@ -43,6 +43,11 @@ pub fn take(signal: Signal, payload: &[u8], max_future_ns: i64) -> Result<Taken>
     })
 }
 
+/// What the elements of the request's lists take in memory, as told from its bytes.
+pub fn footprint(signal: Signal, payload: &[u8]) -> usize {
+    crate::convert::footprint(signal, payload, usize::MAX)
+}
+
 /// Makes the rows of a logged request again.
 pub fn replay(signal: Signal, payload: &[u8], rejected: &[u32]) -> Result<RecordBatch> {
     Ok(convert(signal, payload, &context(Policy::Replay(rejected)))?.batch)
@@ -50,7 +55,8 @@ pub fn replay(signal: Signal, payload: &[u8], rejected: &[u32]) -> Result<Record
 
 /// The protobuf bytes of the request that `text` is in JSON.
 pub fn json_to_protobuf(signal: Signal, text: &[u8]) -> Result<Vec<u8>> {
-    otlp_json::to_protobuf(signal, text)
+    let limit = SizeLimit { bytes: MAX_PAYLOAD_BYTES, setting: "ingest.max_http_message_bytes" };
+    otlp_json::to_protobuf(signal, text, limit)
 }
 
 fn context(policy: Policy<'_>) -> Context<'_> {

@@ -42,8 +42,7 @@ impl PartialSuccess {
                 reasons.push(rejection.reason);
             }
         }
-        let (count, record) = (rejected.len(), signal.record_name());
-        let mut message = format!("{count} {record}{} rejected", if count == 1 { " was" } else { "s were" });
+        let mut message = were_rejected(signal, rejected.len());
         for (index, reason) in reasons.iter().take(REASONS_NAMED).enumerate() {
             let separator = if index == 0 { ": " } else { "; " };
             write!(message, "{separator}{reason}").expect("writing to memory does not fail");
@@ -52,8 +51,27 @@ impl PartialSuccess {
             let more = reasons.len() - REASONS_NAMED;
             write!(message, "; and {more} more reasons").expect("writing to memory does not fail");
         }
-        Some(Self { rejected: count as u64, message })
+        Some(Self { rejected: rejected.len() as u64, message })
     }
+
+    /// Of a request that was stored before, with `first` of its records rejected. None if that was none.
+    ///
+    /// `rejected` is what it would be this time, of which nothing came: a limit or the clock may have moved meanwhile.
+    pub(crate) fn of_duplicate(signal: Signal, rejected: &[Rejection], first: u32) -> Option<Self> {
+        if first as usize == rejected.len() {
+            return Self::of(signal, rejected);
+        }
+        if first == 0 {
+            return None;
+        }
+        let rejected = were_rejected(signal, first as usize);
+        let message = format!("{rejected} when this request first came; system.ingest_rejections says why");
+        Some(Self { rejected: u64::from(first), message })
+    }
+}
+
+fn were_rejected(signal: Signal, count: usize) -> String {
+    format!("{count} {}{} rejected", signal.record_name(), if count == 1 { " was" } else { "s were" })
 }
 
 /// The response message of the signal's service.
@@ -80,3 +98,6 @@ pub(crate) fn encode_response(signal: Signal, partial_success: Option<PartialSuc
     };
     response.into()
 }
+
+#[cfg(test)]
+mod tests;

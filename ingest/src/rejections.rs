@@ -34,7 +34,7 @@ pub(crate) fn whole_request(error: &Error) -> Option<RejectionGroup> {
         Error::Malformed { .. } | Error::MalformedJson { .. } | Error::Undecodable { .. } => {
             (error.to_string(), error.source().map(error_chain).unwrap_or_default())
         }
-        Error::TooLarge { .. } => (error.to_string(), String::new()),
+        Error::TooLarge { .. } | Error::TooDense { .. } => (error.to_string(), String::new()),
         Error::Storage(alula_storage::Error::TooLarge { limit_bytes, .. }) => (
             format!("the request is larger than the write-ahead log takes ({limit_bytes} bytes)"),
             error.to_string(),

@@ -5,10 +5,10 @@
 //! | error | gRPC | HTTP | sent again? |
 //! |---|---|---|---|
 //! | `Malformed`, `MalformedJson`, `BrokenFraming`, `Undecodable` | `INVALID_ARGUMENT` | 400 | no |
-//! | `TooLarge`, storage: the entry is too large | `RESOURCE_EXHAUSTED` | 413 | no |
+//! | `TooLarge`, `TooDense`, storage: the entry is too large | `RESOURCE_EXHAUSTED` | 413 | no |
 //! | `UnknownMethod`, `UnknownEncoding` | `UNIMPLEMENTED` | 415 | no |
 //! | `Auth` | `UNAUTHENTICATED`, `PERMISSION_DENIED` | 401, 403 | no |
-//! | `TooSlow` | `DEADLINE_EXCEEDED` | 408 | gRPC only |
+//! | `TooSlow` | `DEADLINE_EXCEEDED` with `RetryInfo` | 503 with `Retry-After` (408 would not be sent again) | yes |
 //! | `BodyLost`, which nobody reads | `CANCELLED` | 400 | the sender knows |
 //! | `QuotaExceeded` | `RESOURCE_EXHAUSTED` with `RetryInfo` | 429 with `Retry-After` | yes |
 //! | `Overloaded`, storage: full, read-only, closed | `UNAVAILABLE` with `RetryInfo` | 503 with `Retry-After` | yes |
@@ -56,10 +56,10 @@ impl Refusal {
             | Error::MalformedJson { .. }
             | Error::BrokenFraming { .. }
             | Error::Undecodable { .. } => refuse(Code::InvalidArgument),
-            Error::TooLarge { .. } => refuse(Code::ResourceExhausted),
+            Error::TooLarge { .. } | Error::TooDense { .. } => refuse(Code::ResourceExhausted),
             Error::UnknownMethod { .. } | Error::UnknownEncoding { .. } => refuse(Code::Unimplemented),
             Error::BodyLost(_) => refuse(Code::Cancelled),
-            Error::TooSlow { .. } => refuse(Code::DeadlineExceeded),
+            Error::TooSlow { .. } => retry(Code::DeadlineExceeded, RETRY_DELAY),
             Error::QuotaExceeded { retry_after, .. } => {
                 tracing::debug!(error = error_chain(error), "refused an export request");
                 retry(Code::ResourceExhausted, *retry_after)
@@ -121,11 +121,10 @@ impl Refusal {
             Code::InvalidArgument | Code::Cancelled => StatusCode::BAD_REQUEST,
             Code::Unauthenticated => StatusCode::UNAUTHORIZED,
             Code::PermissionDenied => StatusCode::FORBIDDEN,
-            Code::DeadlineExceeded => StatusCode::REQUEST_TIMEOUT,
             Code::ResourceExhausted if self.retry_after.is_some() => StatusCode::TOO_MANY_REQUESTS,
             Code::ResourceExhausted => StatusCode::PAYLOAD_TOO_LARGE,
             Code::Unimplemented => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Code::Unavailable | Code::DeadlineExceeded => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

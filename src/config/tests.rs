@@ -35,10 +35,12 @@ fn an_empty_file_gives_the_documented_defaults() {
     let Config { server, ingest, storage, query } = load(&Flags::empty(), &[], None).unwrap().config;
     assert_eq!(server.data_dir, PathBuf::from("./alula-data"));
     assert_eq!(server.grpc_addr.to_string(), "127.0.0.1:4317");
+    assert_eq!(server.http_addr.to_string(), "127.0.0.1:4318");
     assert!(!server.no_auth);
     assert_eq!(server.ready_file, None);
     assert_eq!(server.shutdown_grace.as_duration(), Duration::from_secs(10));
     assert_eq!(ingest.max_message_bytes, Size::mebibytes(4));
+    assert_eq!(ingest.max_http_message_bytes, Size::mebibytes(20));
     assert_eq!(ingest.max_in_flight_bytes, Size::mebibytes(64));
     assert_eq!(ingest.max_future.as_duration(), Duration::from_secs(3600));
     assert_eq!(storage.flush_bytes, Size::mebibytes(64));

@@ -11,17 +11,15 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::limits::{
     CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS,
     MAX_FRAME_BYTES, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESETS, MAX_PENDING_RESETS, STREAM_WINDOW_BYTES,
 };
-use super::linger::Lingering;
+use super::socket::Socket;
 
-/// The longest that a new connection may stay silent.
-const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(10);
 /// The longest from the end of one request to the end of the next one's headers. Exporters send metrics every 60 s, over
 /// the same connection if it is still there.
 const HEADER_LIMIT: Duration = Duration::from_secs(120);
@@ -63,17 +61,9 @@ pub(super) async fn serve(listener: TcpListener, service: HttpService, drain: Ca
 async fn serve_connection(stream: TcpStream, service: HttpService, drain: CancellationToken) {
     // Small answers are not held back to be sent with later ones.
     let _ = stream.set_nodelay(true);
-    let spoke = tokio::select! {
-        spoke = timeout(FIRST_BYTE_LIMIT, stream.readable()) => matches!(spoke, Ok(Ok(()))),
-        () = drain.cancelled() => false,
-    };
-    if !spoke {
-        return;
-    }
     let builder = builder();
-    let mut connection = pin!(
-        builder.serve_connection(TokioIo::new(Lingering::new(stream)), TowerToHyperService::new(service))
-    );
+    let stream = TokioIo::new(Socket::new(stream));
+    let mut connection = pin!(builder.serve_connection(stream, TowerToHyperService::new(service)));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = drain.cancelled() => {

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use alula_catalog::{Catalog, SequenceNumber, Signal, TenantId, TenantNumber};
 use object_store::local::LocalFileSystem;
@@ -17,7 +18,7 @@ use crate::flush::{FlushQueue, FlushRequest, FlushThread, Flusher};
 use crate::layout::{Layout, create_dir_durably};
 use crate::rejections::{RejectionGroup, RejectionLog, save_rejections};
 use crate::replay::{reconcile_files, replay};
-use crate::retry_window::{BatchKey, Bounds, RetryWindow, Turn};
+use crate::retry_window::{BatchKey, Bounds, Entered, RetryWindow, Stored, Turn, system_ns};
 use crate::wal::{Append, Command, Frame, MAX_PAYLOAD_BYTES, WalWriter, WriterHandle, payload_bytes};
 use crate::{BatchId, Config, Error, Result};
 
@@ -54,12 +55,11 @@ struct Running {
 }
 
 impl Running {
+    /// Waits for all threads, also past one that panicked: the others may still be writing in the directory.
     fn join(self) -> Result<()> {
         drop(self.saving);
-        for (name, thread) in self.threads {
-            thread.join().map_err(|_| Error::ThreadEnded(name))?;
-        }
-        Ok(())
+        let ended = self.threads.map(|(name, thread)| thread.join().map_err(|_| Error::ThreadEnded(name)));
+        ended.into_iter().collect()
     }
 }
 
@@ -82,6 +82,23 @@ impl Inner {
             },
             TryAcquireError::Closed => Error::Closed,
         })
+    }
+
+    /// What is to become of a batch, and the share of the queue that it has if it had to wait for that.
+    ///
+    /// Bounds: one that waits is in memory with all its rows, so it needs room like one that is stored.
+    async fn enter(
+        &self,
+        key: BatchKey,
+        waiting_bytes: usize,
+    ) -> Result<(Turn, Option<OwnedSemaphorePermit>)> {
+        match self.retry_window.enter(key, Instant::now())? {
+            Entered::Now(turn) => Ok((turn, None)),
+            Entered::Later(turn) => {
+                let queued = self.room_for(waiting_bytes)?;
+                Ok((turn.await.map_err(|_| Error::Closed)?, Some(queued)))
+            }
+        }
     }
 
     fn take_running(&self) -> Option<Running> {
@@ -144,6 +161,7 @@ impl Storage {
         };
         reconcile_files(&flusher, &live)?;
         let last_seq = replay(&flusher, config, decoder)?;
+        retry_window.start(system_ns(), Instant::now());
 
         let (wal_writer, writer) =
             WalWriter::new(layout, Arc::clone(&buffer), store_uuid, config.wal_segment_bytes, last_seq);
@@ -179,7 +197,8 @@ impl Storage {
     ///
     /// Durable: when this returns, the entry survives power loss, and the next [`Self::snapshot`] has its rows. So it does for a
     /// duplicate: that is one only of an entry which is there already.
-    /// Bounds: never waits for room. Refuses at once when the queue or the buffer is full.
+    /// Bounds: never waits for room. Refuses at once when the queue or the buffer is full; copies of an entry in flight count
+    /// as if they were in the queue.
     /// Cancel: the entry is handed over at the first poll that finds its tenant known and no equal one in flight; from then on
     /// dropping the future does not undo it.
     ///
@@ -197,21 +216,29 @@ impl Storage {
             return Err(Error::Closed);
         }
         let tenant = self.tenant_number(&entry.tenant).await?;
-        // Before anything is refused for want of room: a duplicate needs none.
-        let claim = match entry.batch_id {
-            None => None,
-            Some(id) => match inner.retry_window.enter(BatchKey { tenant, id }, entry.received_ns).await? {
-                Turn::First(claim) => Some(claim),
-                Turn::Duplicate(seq) => {
-                    tracing::debug!(%tenant, %seq, "a batch came again and was not stored again");
-                    return Ok(Appended { seq, is_duplicate: true });
-                }
-            },
-        };
         // Rows can be far larger than the bytes they came in: an empty log record is two bytes. An entry that alone is larger
         // than the queue waits there alone.
         let waiting_bytes = bytes.max(entry.batch.get_array_memory_size()).clamp(1, inner.queue_limit);
-        let queued = inner.room_for(waiting_bytes)?;
+        // Before anything is refused for want of room: what is stored already needs none.
+        let (turn, queued) = match entry.batch_id {
+            None => (None, None),
+            Some(id) => {
+                let (turn, queued) = inner.enter(BatchKey { tenant, id }, waiting_bytes).await?;
+                (Some(turn), queued)
+            }
+        };
+        let claim = match turn {
+            None => None,
+            Some(Turn::First(claim)) => Some(claim),
+            Some(Turn::Duplicate(Stored { seq, num_rejected })) => {
+                tracing::debug!(%tenant, %seq, "a batch came again and was not stored again");
+                return Ok(Appended { seq, is_duplicate: true, num_rejected });
+            }
+        };
+        let queued = match queued {
+            Some(queued) => queued,
+            None => inner.room_for(waiting_bytes)?,
+        };
         let (reply, answer) = oneshot::channel();
         let frame = Frame {
             seq: SequenceNumber(0),
@@ -225,8 +252,8 @@ impl Storage {
         };
         let append = Append { frame, batch: entry.batch, reply, claim, queued };
         inner.writer.try_send(Command::Append(Box::new(append)))?;
-        let seq = answer.await.map_err(|_| Error::Closed)??;
-        Ok(Appended { seq, is_duplicate: false })
+        let Stored { seq, num_rejected } = answer.await.map_err(|_| Error::Closed)??;
+        Ok(Appended { seq, is_duplicate: false, num_rejected })
     }
 
     /// What a query that starts now sees: every acknowledged row, once, and every recorded rejection.
@@ -303,7 +330,8 @@ fn load_retry_window(catalog: &Catalog) -> Result<Arc<RetryWindow>> {
     let retry_window = RetryWindow::new(Bounds::default());
     for batch in catalog.retryable_batches()? {
         if let Some(id) = BatchId::from_bytes(batch.id) {
-            retry_window.remember(BatchKey { tenant: batch.tenant, id }, batch.seq, batch.received_ns);
+            let stored = Stored { seq: batch.seq, num_rejected: batch.num_rejected };
+            retry_window.load(BatchKey { tenant: batch.tenant, id }, stored, batch.received_ns);
         }
     }
     Ok(Arc::new(retry_window))

@@ -56,6 +56,8 @@ pub struct Appended {
     pub seq: SequenceNumber,
     /// The same batch was stored before, under this number, and was not stored again.
     pub is_duplicate: bool,
+    /// How many records were rejected when it was stored: of a duplicate, what the first had in [`Entry::rejected`].
+    pub num_rejected: u32,
 }
 
 /// An [`Entry`] as the log gives it back.

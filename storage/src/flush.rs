@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::buffer::Buffer;
 use crate::layout::{Layout, sync_dir};
 use crate::parquet::{FileIdentity, partition_rows, write_data_file};
-use crate::retry_window::RetryWindow;
+use crate::retry_window::{RetryWindow, system_ns};
 use crate::wal::{Command, Cut, WriterHandle};
 use crate::{Config, Error, Result};
 
@@ -57,14 +57,15 @@ impl Flusher {
         if flush.files.is_empty() {
             flush.files = self.write_files()?;
         }
-        let retry_window = self.retry_window.change_of_flush(self.catalog.flushed_seq()?, flush.cut.last_seq);
+        let (flushed, last) = (self.catalog.flushed_seq()?, flush.cut.last_seq);
+        let retry_window = self.retry_window.change_of_flush(flushed, last, system_ns(), Instant::now());
         // A COMMIT that failed may still be on disk, so the files stay and the next attempt commits these same ones.
-        self.catalog.commit_flush(&flush.files, flush.cut.last_seq, &retry_window)?;
+        self.catalog.commit_flush(&flush.files, last, &retry_window)?;
         let files = std::mem::take(&mut flush.files);
         let (num_files, num_rows) = (files.len(), files.iter().map(|file| file.num_rows).sum::<u64>());
         self.buffer.commit_frozen(files);
         remove_segments(&self.layout, &flush.cut.segments);
-        tracing::debug!(num_files, num_rows, last_seq = flush.cut.last_seq.0, "flushed the buffer");
+        tracing::debug!(num_files, num_rows, last_seq = last.0, "flushed the buffer");
         Ok(())
     }
 

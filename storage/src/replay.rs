@@ -15,7 +15,7 @@ use crate::entry::{EntryDecoder, LoggedEntry};
 use crate::flush::{Flusher, PendingFlush, remove_segments};
 use crate::layout::{create_dir_durably, sync_dir};
 use crate::parquet::is_data_file_name;
-use crate::retry_window::BatchKey;
+use crate::retry_window::{BatchKey, Stored};
 use crate::wal::{Cut, Frame, RecoveredLog, recover};
 use crate::{Config, Error, OnCorruption, Result};
 
@@ -39,7 +39,8 @@ pub(crate) fn replay(
         for frame in segment.frames()? {
             if let Some(id) = frame.batch_id {
                 let key = BatchKey { tenant: frame.tenant, id };
-                flusher.retry_window.remember(key, frame.seq, frame.received_ns);
+                let stored = Stored { seq: frame.seq, num_rejected: frame.rejected.len() as u32 };
+                flusher.retry_window.load(key, stored, frame.received_ns);
             }
             let (seq, key, chunk) = decode(frame, &tenants, decoder)?;
             if let Some(chunk) = chunk {

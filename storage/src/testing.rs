@@ -20,15 +20,17 @@ use object_store::ObjectStoreExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::layout::Layout;
+use crate::retry_window::system_ns;
 use crate::{BatchId, Config, Entry, EntryDecoder, LoggedEntry, OnCorruption, Storage};
 
-/// `count` log records, one second apart from `first_s`, with the bodies `<label>-0`, `<label>-1`, ... Received at `first_s`.
+/// `count` log records, one second apart from `first_s`, with the bodies `<label>-0`, `<label>-1`, ... Received at this
+/// moment, so that a restart finds its id in the window.
 pub(crate) fn entry(tenant: &str, label: &str, first_s: i64, count: usize) -> Entry {
     let payload = format!("{label} {first_s} {count}");
     let tenant: TenantId = tenant.parse().unwrap();
     Entry {
         signal: Signal::Logs,
-        received_ns: first_s * 1_000_000_000,
+        received_ns: system_ns(),
         batch_id: Some(BatchId::of(&tenant, Signal::Logs, payload.as_bytes())),
         batch: rows(&tenant, label, first_s, count),
         tenant,

@@ -1,7 +1,7 @@
 """Connections are cut, senders send again, and at the end every batch is there once.
 
-A proxy between the senders and the server cuts 30 % of the connections: before, in or after the request, or in the answer.
-In the middle the server is killed and started again at the same addresses.
+A proxy between the senders and the server cuts 30 % of the connections: before, in or after the request, before or in the
+answer. In the middle the server is killed and started again at the same addresses.
 """
 
 import http.client
@@ -28,8 +28,8 @@ BATCH_LIMIT_S = 60
 PAUSE_S = 0.02
 PIECE_BYTES = 4096
 
-# Where in a connection it is cut: after so many bytes of one of its directions. A request is 600 to 1,000 bytes with all
-# that comes before it, an answer 100 to 200.
+# Where a connection is cut: after so many bytes of one of its directions. A request is 600 to 1,000 bytes with all that
+# comes before it, an answer 100 to 200.
 CUTS = {
     "before the request": ("up", (0, 1)),
     "in the request": ("up", (1, 600)),
@@ -299,7 +299,8 @@ def check_stored(server, token):
             found = dict(zip(counted["batch"].to_pylist(), counted["n"].to_pylist()))
             expected = dict.fromkeys(range(number, BATCHES, len(otlp.SIGNALS)), RECORDS)
             wrong = {batch: found.get(batch, 0) for batch in expected if found.get(batch) != RECORDS}
-            assert not wrong, f"{len(wrong)} batches of {signal} are not there once (seed {SEED}): {list(wrong.items())[:10]}"
+            some = list(wrong.items())[:10]
+            assert not wrong, f"{len(wrong)} batches of {signal} are not there once (seed {SEED}): {some}"
             assert found == expected
 
 

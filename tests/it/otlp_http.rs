@@ -76,7 +76,8 @@ fn sample_of_metrics(service: &str) -> Sample {
                 "positive": {"offset": -2, "bucketCounts": ["9007199254740993"]},
             }]},
         }]}]}]}),
-        sql: "name, type, temporality, timestamp, attributes, count, sum, scale, positive_offset, positive_bucket_counts",
+        sql: "name, type, temporality, timestamp, attributes, count, sum, scale, positive_offset, \
+              positive_bucket_counts",
         rows: "name | type | temporality | timestamp | attributes | count | sum | scale | positive_offset | \
                positive_bucket_counts
                h | exponential_histogram | delta | 2025-01-01T00:00:00Z | {\"exact\":9007199254740993} | \
@@ -403,13 +404,17 @@ async fn rejected_records_are_counted_and_their_neighbours_kept_in_every_signal_
             "logs",
             "rejectedLogRecords",
             "2262",
-            json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"timeUnixNano": late}, {"timeUnixNano": "1"}]}]}]}),
+            json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [
+                {"timeUnixNano": late}, {"timeUnixNano": "1"},
+            ]}]}]}),
         ),
         (
             "traces",
             "rejectedSpans",
             "trace_id",
-            json!({"resourceSpans": [{"scopeSpans": [{"spans": [{}, {"traceId": "01".repeat(16), "spanId": "02".repeat(8)}]}]}]}),
+            json!({"resourceSpans": [{"scopeSpans": [{"spans": [
+                {}, {"traceId": "01".repeat(16), "spanId": "02".repeat(8)},
+            ]}]}]}),
         ),
         (
             "metrics",

@@ -1,4 +1,6 @@
 use std::path::Path;
+use std::pin::pin;
+use std::task::{Context, Waker};
 
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use serde_json::json;
@@ -377,6 +379,31 @@ async fn a_new_key_is_found_without_a_restart_but_the_store_is_read_at_most_once
     assert!(matches!(early, Error::UnknownKey { .. }), "{early}");
     fixture.verify_after(&token("two"), at(1_000)).await.unwrap();
     fixture.verify_after(&token("one"), at(1_000)).await.unwrap();
+}
+
+/// Scenario: the first caller with a new key hangs up while the keys are read again. The blocking pool has one thread, and
+/// it is kept busy, so the reading has not even begun.
+/// Guarantees: the next caller waits for it, instead of being refused for a key that is there.
+#[test]
+fn a_caller_who_goes_away_during_the_reload_does_not_have_the_next_one_refused() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    let fixture = Fixture::new();
+    insert_key(&open(fixture.dir.path()), "new", "HS256", &[7; 32]);
+    let header = json!({"typ": "at+jwt", "alg": "HS256", "kid": "new"}).to_string();
+    let token = sign(&header, &claims().to_string(), &EncodingKey::from_secret(&[7; 32]), Algorithm::HS256);
+    runtime.block_on(async {
+        let (release, busy) = std::sync::mpsc::channel::<()>();
+        let busy = spawn_blocking(move || busy.recv());
+        {
+            let first = pin!(fixture.verify(&token));
+            assert!(first.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        let mut second = pin!(fixture.verify(&token));
+        assert!(second.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        release.send(()).unwrap();
+        busy.await.unwrap().unwrap();
+        second.await.unwrap();
+    });
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 //! ```text
 //! u32 format version (1) | u32 number of batches | batch, batch, ...        all integers little endian
 //!
-//! batch, 36 bytes:  0  u32 tenant number   4  u64 sequence number   12  i64 received, ns   20  16 bytes id
+//! batch, 40 bytes:  0  u32 tenant number   4  u64 sequence number   12  i64 received, ns   20  16 bytes id
+//!                  36  u32 number of rejected records
 //! ```
 
 use rusqlite::{Connection, params};
@@ -13,16 +14,18 @@ use crate::{Error, Result, SequenceNumber, TenantNumber};
 
 const FORMAT_VERSION: u32 = 1;
 const HEADER_BYTES: usize = 8;
-const BATCH_BYTES: usize = 36;
+const BATCH_BYTES: usize = 40;
 
 /// A stored batch, by which a repeated one is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryableBatch {
     pub tenant: TenantNumber,
     pub seq: SequenceNumber,
-    /// When it was received, by a clock that never goes back. Units: nanoseconds since the Unix epoch.
+    /// When it was received. Units: nanoseconds since the Unix epoch.
     pub received_ns: i64,
     pub id: [u8; 16],
+    /// Records of it that were not stored.
+    pub num_rejected: u32,
 }
 
 /// How a flush changes the ids on disk.
@@ -86,6 +89,7 @@ fn encode(batches: &[RetryableBatch]) -> Vec<u8> {
         bytes.extend_from_slice(&batch.seq.0.to_le_bytes());
         bytes.extend_from_slice(&batch.received_ns.to_le_bytes());
         bytes.extend_from_slice(&batch.id);
+        bytes.extend_from_slice(&batch.num_rejected.to_le_bytes());
     }
     bytes
 }
@@ -113,6 +117,7 @@ fn decode(bytes: &[u8], batches: &mut Vec<RetryableBatch>) -> Result<(), String>
         seq: SequenceNumber(u64::from_le_bytes(array_at(batch, 4))),
         received_ns: i64::from_le_bytes(array_at(batch, 12)),
         id: array_at(batch, 20),
+        num_rejected: u32::from_le_bytes(array_at(batch, 36)),
     }));
     Ok(())
 }

@@ -1,16 +1,18 @@
 //! Which types the functions take, and reading their rows.
 //!
 //! Numbers and lists of numbers of any type are cast to those of the columns; a column is read as it is. What is null in a
-//! row makes the whole row null, but for a null inside a list, which is an error.
+//! row makes the whole row null, but for a null inside a list, which is an error. Counts with a fraction are an error too,
+//! as a cast would cut it: so those that come as floats stay floats until they are read.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Float64Array, ListArray, PrimitiveArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Float64Array, ListArray, ListBuilder,
+    PrimitiveArray, UInt64Builder,
 };
 use arrow::compute::{is_null, nullif};
-use arrow::datatypes::{DataType, Field, Fields, Int32Type, TimeUnit};
+use arrow::datatypes::{DataType, Field, Fields, Float64Type, Int32Type, TimeUnit};
 use datafusion::common::{exec_err, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::ColumnarValue;
@@ -41,8 +43,8 @@ impl Wanted {
         match self {
             Self::Int32 => is_number.then_some(T::Int32),
             Self::UInt64 => is_number.then_some(T::UInt64),
-            Self::Floats => numbers(given, T::Float64),
-            Self::Counts => numbers(given, T::UInt64),
+            Self::Floats => numbers(given, T::Float64, T::Float64),
+            Self::Counts => numbers(given, T::UInt64, T::Float64),
             Self::Timestamp => {
                 (matches!(given, T::Timestamp(..) | T::Date32 | T::Date64) || given.is_null()).then(timestamp)
             }
@@ -116,22 +118,29 @@ pub(super) fn list_of(item: DataType) -> DataType {
     DataType::new_list(item, true)
 }
 
-fn numbers(given: &DataType, item: DataType) -> Option<DataType> {
+/// A list whose items are of type `whole` if those of the given one are integers, else of type `fractional`.
+fn numbers(given: &DataType, whole: DataType, fractional: DataType) -> Option<DataType> {
     use DataType as T;
-    match given {
-        T::List(field) if *field.data_type() == item => Some(given.clone()),
+    let item = match given {
         T::List(field)
         | T::LargeList(field)
         | T::FixedSizeList(field, _)
         | T::ListView(field)
-        | T::LargeListView(field)
-            if field.data_type().is_numeric() || field.data_type().is_null() =>
-        {
-            Some(list_of(item))
-        }
-        T::Null => Some(list_of(item)),
-        _ => None,
-    }
+        | T::LargeListView(field) => field.data_type(),
+        T::Null => given,
+        _ => return None,
+    };
+    let item = match item {
+        // What integers of both signs have in common is a decimal.
+        T::Decimal128(_, scale) | T::Decimal256(_, scale) if *scale <= 0 => whole,
+        item if item.is_integer() || item.is_null() => whole,
+        item if item.is_numeric() => fractional,
+        _ => return None,
+    };
+    Some(match given {
+        T::List(field) if *field.data_type() == item => given.clone(),
+        _ => list_of(item),
+    })
 }
 
 /// The arguments of a call. One that is the same in all rows is held once: a long list in a statement is not repeated for
@@ -179,6 +188,22 @@ impl Arguments {
         Ok(self)
     }
 
+    /// The lists of counts that came as floats, as the integers that they are; the first of the parameters is at `first`.
+    ///
+    /// # Errors
+    /// `Execution` — a count is no integer.
+    pub(super) fn with_whole_counts(mut self, parameters: &[Parameter], first: usize) -> Result<Self> {
+        for (column, (_, wanted)) in self.columns[first..].iter_mut().zip(parameters) {
+            if *wanted == Wanted::Counts
+                && let Some(lists) = column.array.as_list_opt::<i32>()
+                && lists.value_type() == DataType::Float64
+            {
+                column.array = Arc::new(whole_counts(lists)?);
+            }
+        }
+        Ok(self)
+    }
+
     pub(super) fn numbers<T: ArrowPrimitiveType>(&self, index: usize) -> Numbers<'_, T> {
         let Column { array, is_repeated } = &self.columns[index];
         Numbers { array: array.as_primitive(), is_repeated: *is_repeated }
@@ -212,6 +237,32 @@ impl Arguments {
         let values: Float64Array = (0..num_rows).map(of_row).collect::<Result<_>>()?;
         Ok(ColumnarValue::Array(Arc::new(values)))
     }
+}
+
+/// # Errors
+/// `Execution` — an item is no integer.
+fn whole_counts(lists: &ListArray) -> Result<ListArray> {
+    let mut counts = ListBuilder::new(UInt64Builder::new());
+    for list in lists.iter() {
+        if let Some(list) = &list {
+            for count in list.as_primitive::<Float64Type>() {
+                counts.values().append_option(count.map(whole_count).transpose()?);
+            }
+        }
+        counts.append(list.is_some());
+    }
+    Ok(counts.finish())
+}
+
+fn whole_count(count: f64) -> Result<u64> {
+    // As a double the end of the range is 2^64, which is left out.
+    if count.fract() != 0.0 || !(0.0..u64::MAX as f64).contains(&count) {
+        return exec_err!(
+            "a count of a histogram must be a whole number from 0 to 2^64 - 1, not {count}: \
+             pass bucket_counts of the same row, or their increase, not their rate"
+        );
+    }
+    Ok(count as u64)
 }
 
 /// A column of numbers.

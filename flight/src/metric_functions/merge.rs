@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, BooleanArray, StructArray};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{DataType, FieldRef, Fields};
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::plan_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::aggregate_doc_sections::DOC_SECTION_GENERAL;
@@ -137,10 +137,10 @@ pub(super) fn refuse_distinct(function: &str, args: &AccumulatorArgs<'_>) -> Res
 
 /// A sum of histograms that rows can be added to.
 trait Sum: Clone + Debug + Send + Sync + Sized + 'static {
-    type Rows<'a>;
+    /// The columns that a sum reads and writes.
+    const PARAMETERS: &'static [Parameter];
 
-    /// The type of the columns that a sum reads and writes.
-    fn fields() -> Fields;
+    type Rows<'a>;
 
     fn rows(arguments: &Arguments) -> Self::Rows<'_>;
 
@@ -157,11 +157,9 @@ trait Sum: Clone + Debug + Send + Sync + Sized + 'static {
 }
 
 impl Sum for explicit::Merged {
-    type Rows<'a> = ExplicitRows<'a>;
+    const PARAMETERS: &'static [Parameter] = &EXPLICIT;
 
-    fn fields() -> Fields {
-        struct_of(&EXPLICIT)
-    }
+    type Rows<'a> = ExplicitRows<'a>;
 
     fn rows(arguments: &Arguments) -> ExplicitRows<'_> {
         ExplicitRows::new(arguments, 0)
@@ -192,11 +190,9 @@ impl Sum for explicit::Merged {
 }
 
 impl Sum for exponential::Merged {
-    type Rows<'a> = ExponentialRows<'a>;
+    const PARAMETERS: &'static [Parameter] = &EXPONENTIAL;
 
-    fn fields() -> Fields {
-        struct_of(&EXPONENTIAL)
-    }
+    type Rows<'a> = ExponentialRows<'a>;
 
     fn rows(arguments: &Arguments) -> ExponentialRows<'_> {
         ExponentialRows::new(arguments, 0)
@@ -230,7 +226,7 @@ fn finished_struct<S: Sum>(sums: Vec<Option<S>>) -> Result<StructArray> {
     let finished =
         sums.into_iter().map(|sum| sum.map(S::finished).transpose()).collect::<Result<Vec<_>>>()?;
     let nulls: NullBuffer = finished.iter().map(Option::is_some).collect();
-    Ok(StructArray::new(S::fields(), S::columns(&finished), Some(nulls)))
+    Ok(StructArray::new(struct_of(S::PARAMETERS), S::columns(&finished), Some(nulls)))
 }
 
 /// The sum of one group.
@@ -241,7 +237,7 @@ struct One<S> {
 
 impl<S: Sum> Accumulator for One<S> {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let arguments = Arguments::from(values);
+        let arguments = Arguments::from(values).with_whole_counts(S::PARAMETERS, 0)?;
         let rows = S::rows(&arguments);
         (0..values[0].len()).try_for_each(|row| S::add_row(&mut self.sum, &rows, row))
     }
@@ -293,7 +289,7 @@ impl<S: Sum> GroupsAccumulator for Groups<S> {
         total_num_groups: usize,
     ) -> Result<()> {
         self.sums.resize(total_num_groups, None);
-        let arguments = Arguments::from(values);
+        let arguments = Arguments::from(values).with_whole_counts(S::PARAMETERS, 0)?;
         let rows = S::rows(&arguments);
         for (row, group) in group_indices.iter().enumerate().filter(|(row, _)| is_counted(opt_filter, *row)) {
             let sum = &mut self.sums[*group];

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Field, Float64Type};
 use datafusion::common::plan_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::scalar_doc_sections::DOC_SECTION_MATH;
@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::arguments::{Arguments, Numbers, Parameter, Wanted, coerce, spelt, struct_of};
+use super::arguments::{Arguments, Numbers, Parameter, Wanted, coerce, spelt};
 use super::histograms::{EXPLICIT, EXPONENTIAL, ExplicitRows, ExponentialRows};
 
 const Q: Parameter = ("q", Wanted::Float);
@@ -47,7 +47,7 @@ impl ScalarUDFImpl for HistogramQuantile {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let arguments = Arguments::try_new(args.args)?.unpacked(1)?;
+        let arguments = Arguments::try_new(args.args)?.unpacked(1)?.with_whole_counts(&EXPLICIT, 1)?;
         let q = arguments.numbers::<Float64Type>(0);
         let histograms = ExplicitRows::new(&arguments, 1);
         let extreme = |index| (index < arguments.len()).then(|| arguments.numbers::<Float64Type>(index));
@@ -102,7 +102,7 @@ impl ScalarUDFImpl for ExpHistogramQuantile {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let arguments = Arguments::try_new(args.args)?.unpacked(1)?;
+        let arguments = Arguments::try_new(args.args)?.unpacked(1)?.with_whole_counts(&EXPONENTIAL, 1)?;
         let q = arguments.numbers::<Float64Type>(0);
         let histograms = ExponentialRows::new(&arguments, 1);
         arguments.map(args.number_rows, |row| {
@@ -129,11 +129,14 @@ fn coerce_quantile(
     given: &[DataType],
 ) -> Result<Vec<DataType>> {
     if let Some(DataType::Struct(fields)) = given.get(1) {
-        let wanted = struct_of(histogram);
-        if wanted.iter().any(|field| fields.find(field.name()).is_none()) {
-            let names: Vec<_> = wanted.iter().map(|field| field.name().as_str()).collect();
+        let field = |(name, _): &Parameter| fields.find(name).map(|(_, field)| field.data_type().clone());
+        let Some(given_fields) = histogram.iter().map(field).collect::<Option<Vec<_>>>() else {
+            let names: Vec<_> = histogram.iter().map(|(name, _)| *name).collect();
             return plan_err!("the struct given to {function} must have the fields {}", names.join(", "));
-        }
+        };
+        let field_types = coerce(function, histogram, 0, &given_fields)?;
+        let named = histogram.iter().zip(field_types);
+        let wanted = named.map(|((name, _), data_type)| Field::new(*name, data_type, true)).collect();
         let others: Vec<_> = given[..1].iter().chain(&given[2..]).cloned().collect();
         let mut types = coerce(function, &[&[Q], optional].concat(), optional.len(), &others)?;
         types.insert(1, DataType::Struct(wanted));

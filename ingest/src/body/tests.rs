@@ -173,7 +173,35 @@ fn a_zstd_window_past_the_bound_is_refused() {
         encoder.finish().unwrap()
     };
     let room = Room::new(1 << 20);
-    assert_eq!(receive(Encoding::Zstd, &compress(ZSTD_WINDOW_LOG_MAX), 64, &room).unwrap().bytes, "small");
-    let refused = receive(Encoding::Zstd, &compress(ZSTD_WINDOW_LOG_MAX + 1), 64, &room).unwrap_err();
+    assert_eq!(
+        receive(Encoding::Zstd, &compress(zstd_frames::WINDOW_LOG_MAX), 64, &room).unwrap().bytes,
+        "small"
+    );
+    let refused = receive(Encoding::Zstd, &compress(zstd_frames::WINDOW_LOG_MAX + 1), 64, &room).unwrap_err();
     assert!(matches!(refused, Error::Undecodable { encoding: "zstd", .. }), "{refused}");
+}
+
+/// The fuzzer's: a frame of version 0.7, which was an empty body as a whole and no frame at all in pieces.
+#[test]
+fn zstd_from_before_its_standard_is_refused() {
+    let room = Room::new(1 << 20);
+    let old = [0x27, 0xb5, 0x2f, 0xfd, 0x00, 0x58, 0xec, 0x0f, 0x02];
+    let after_a_frame = [&encoded(Encoding::Zstd, b"one")[..], &old].concat();
+    for body in [&old[..], &after_a_frame] {
+        for piece_bytes in [1, 4, 1000] {
+            let refused = receive(Encoding::Zstd, body, piece_bytes, &room).map(|payload| payload.bytes);
+            assert!(matches!(refused, Err(Error::Undecodable { encoding: "zstd", .. })), "{refused:?}");
+        }
+    }
+}
+
+#[test]
+fn a_zstd_frame_to_be_skipped_is_skipped() {
+    let room = Room::new(1 << 20);
+    let skipped = [0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
+    let whole = encoded(Encoding::Zstd, b"whole");
+    let body = [&skipped[..], &whole, &skipped, &skipped, &whole].concat();
+    for piece_bytes in [1, 7, 1000] {
+        assert_eq!(receive(Encoding::Zstd, &body, piece_bytes, &room).unwrap().bytes, "wholewhole");
+    }
 }

@@ -3,6 +3,7 @@
 //! | file | purpose |
 //! |---|---|
 //! | `checks.rs` | which records are kept, and why not |
+//! | `footprint.rs` | how much memory the decoded request may take |
 //! | `expansion.rs` | how much larger than the request its rows may become |
 //! | `sample.rs` | a rejected record as text |
 //! | `json.rs` | canonical JSON text of attributes |
@@ -27,6 +28,7 @@ mod columns;
 mod common;
 mod exemplars;
 mod expansion;
+mod footprint;
 mod json;
 mod logs;
 mod metrics;
@@ -50,12 +52,17 @@ use columns::NamedColumns;
 use common::CommonColumns;
 
 pub(crate) use checks::{Limits, Policy, Reason, Rejection};
+#[cfg(feature = "fuzzing")]
+pub(crate) use footprint::footprint;
 
 /// The largest payload, in bytes, that is converted.
 ///
 /// A byte of payload makes at most 31 bytes of text (an empty entity reference is two bytes and becomes 62), so every
 /// 32-bit offset of the batch fits.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024 * 1024;
+
+/// Decoded, a payload up to this size takes some megabytes at most.
+const SMALL_PAYLOAD_BYTES: usize = 32 * 1024;
 
 /// What a conversion must know besides the payload.
 #[derive(Clone, Debug)]
@@ -82,10 +89,15 @@ pub(crate) struct Converted {
 /// # Errors
 /// [`Error::Malformed`] — the payload is not a message of this signal; sending it again is pointless.
 /// [`Error::TooLarge`] — the payload exceeds [`MAX_PAYLOAD_BYTES`].
+/// [`Error::TooDense`] — a live payload would take far more memory than its bytes.
 pub(crate) fn convert(signal: Signal, payload: &[u8], context: &Context<'_>) -> Result<Converted> {
     if payload.len() > MAX_PAYLOAD_BYTES {
         let limit = SizeLimit { bytes: MAX_PAYLOAD_BYTES, setting: "ingest.max_http_message_bytes" };
         return Err(Error::TooLarge { limit });
+    }
+    // The log is replayed whatever the limits are.
+    if matches!(context.policy, Policy::Check(_)) && payload.len() > SMALL_PAYLOAD_BYTES {
+        footprint::check(signal, payload)?;
     }
     let common = CommonColumns::new(context, payload.len());
     match signal {

@@ -184,3 +184,22 @@ async fn a_client_that_hangs_up_and_sends_again_has_its_request_stored_once() {
     settle(&ingest).await;
     assert_eq!(store.stored_rows().await, 7);
 }
+
+/// Scenario: between two copies of a request `ingest.max_future` changes, or the clock passes a record's time.
+/// Guarantees: both are told what became of the one copy that is stored, so what was sent is stored or reported.
+#[tokio::test]
+async fn a_request_that_comes_again_is_told_what_was_rejected_of_the_first() {
+    let minutes = |count| Config { max_future: Duration::from_mins(count), ..Config::default() };
+    let mut request = logs(2, 0);
+    let soon_ns = now_ns() as u64 + 1_800_000_000_000;
+    request.resource_logs[0].scope_logs[0].log_records[1].time_unix_nano = soon_ns;
+    let request = Bytes::from(request.encode_to_vec());
+    for (first, second, rejected) in [(1, 60, Some(1)), (60, 1, None)] {
+        let store = Store::open();
+        for config in [minutes(first), minutes(second), minutes(first)] {
+            let partial_success = export(&store.ingest(config), request.clone()).await.unwrap();
+            assert_eq!(partial_success.map(|told| told.rejected), rejected);
+        }
+        assert_eq!(store.stored_rows().await, 2 - rejected.unwrap_or(0));
+    }
+}

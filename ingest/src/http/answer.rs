@@ -9,6 +9,7 @@ use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHEN
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use prost::Message;
+use prost_types::Any;
 use tonic::Code;
 use tonic_types::pb;
 
@@ -46,10 +47,13 @@ pub(super) fn refusal(refusal: Refusal, format: Format) -> Answer {
 
 /// A request that never got as far as ingest.
 pub(super) fn problem(status: StatusCode, code: Code, message: String, format: Format) -> Answer {
+    let is_bad_request = status == StatusCode::BAD_REQUEST;
     let body = match format {
         Format::Protobuf => {
-            pb::Status { code: code as i32, message, details: Vec::new() }.encode_to_vec().into()
+            let details = if is_bad_request { vec![bad_request(&message)] } else { Vec::new() };
+            pb::Status { code: code as i32, message, details }.encode_to_vec().into()
         }
+        Format::Json if is_bad_request => otlp_json::bad_request(code as i32, &message),
         Format::Json => otlp_json::status(code as i32, &message),
     };
     let mut answer = answer(status, format, body);
@@ -68,6 +72,13 @@ fn answer(status: StatusCode, format: Format, body: Bytes) -> Answer {
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer
+}
+
+/// What OTLP wants in the details of a status that says that the request is bad.
+fn bad_request(message: &str) -> Any {
+    let violation = pb::bad_request::FieldViolation { description: message.to_owned(), ..Default::default() };
+    let value = pb::BadRequest { field_violations: vec![violation] }.encode_to_vec();
+    Any { type_url: otlp_json::BAD_REQUEST_TYPE.to_owned(), value }
 }
 
 /// Up: who comes back early is refused again.

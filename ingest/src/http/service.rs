@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Body;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use tonic::Code;
 use tower::Service;
 
@@ -158,6 +158,14 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let service = self.clone();
-        Box::pin(async move { Ok(service.respond(request).await) })
+        Box::pin(async move {
+            let is_head = request.method() == Method::HEAD;
+            let mut answer = service.respond(request).await;
+            if is_head {
+                // Over HTTP/2 nobody else leaves it out.
+                *answer.body_mut() = Full::default();
+            }
+            Ok(answer)
+        })
     }
 }

@@ -49,6 +49,24 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// What the `BadRequest` in the details of the `Status` describes.
+    fn bad_request(&self, content_type: &str) -> Vec<String> {
+        if content_type == PROTOBUF {
+            let status = pb::Status::decode(&self.body[..]).unwrap();
+            let [details] = &status.details[..] else { panic!("{status:?}") };
+            assert_eq!(details.type_url, "type.googleapis.com/google.rpc.BadRequest");
+            let bad_request = pb::BadRequest::decode(&details.value[..]).unwrap();
+            return bad_request.field_violations.into_iter().map(|violation| violation.description).collect();
+        }
+        let status: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
+        let details = &status["details"][0];
+        assert_eq!(details["@type"], "type.googleapis.com/google.rpc.BadRequest");
+        let violations = details["fieldViolations"].as_array().unwrap();
+        violations.iter().map(|violation| violation["description"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
 fn service(store: &Store, config: Config) -> HttpService {
     HttpService::new(store.ingest(config), AuthLayer::disabled())
 }
@@ -189,6 +207,16 @@ async fn other_paths_and_methods_are_refused_by_name() {
     }
 }
 
+/// hyper leaves the body out over HTTP/1.1 and sends it over HTTP/2, where clients take it for a broken connection.
+#[tokio::test]
+async fn an_answer_to_head_has_no_body() {
+    let store = Store::open();
+    for (path, status) in [("/", StatusCode::NOT_FOUND), ("/v1/logs", StatusCode::METHOD_NOT_ALLOWED)] {
+        let answer = send(service(&store, Config::default()), Method::HEAD, path, &[], "").await;
+        assert_eq!((answer.status, &answer.body[..]), (status, &b""[..]), "{path}");
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_read_is_the_senders_fault_in_the_format_of_the_request() {
     let store = Store::open();
@@ -205,6 +233,7 @@ async fn what_cannot_be_read_is_the_senders_fault_in_the_format_of_the_request()
         let (code, message) = answer.error(content_type);
         assert_eq!(code, Code::InvalidArgument);
         assert!(message.contains(message_part), "{message}");
+        assert_eq!(answer.bad_request(content_type), [message]);
         assert_eq!(answer.header("retry-after"), None);
     }
     assert_eq!(store.stored_rows().await, 0);

@@ -7,6 +7,9 @@ use alula_catalog::Signal;
 
 use crate::partial_success::PartialSuccess;
 
+/// What a message in a `google.protobuf.Any` is known by.
+pub(crate) const BAD_REQUEST_TYPE: &str = "type.googleapis.com/google.rpc.BadRequest";
+
 /// The response message of the signal's service.
 pub(crate) fn response(signal: Signal, partial_success: Option<PartialSuccess>) -> Bytes {
     let Some(PartialSuccess { rejected, message }) = partial_success else {
@@ -28,17 +31,17 @@ pub(crate) fn response(signal: Signal, partial_success: Option<PartialSuccess>) 
     format!("{{\"partialSuccess\":{{{}}}}}", members.join(",")).into()
 }
 
-/// A `google.rpc.Status`. `bad_request` describes what the sender did wrong, if it did.
-pub(crate) fn status(code: i32, message: &str, bad_request: Option<&BadRequest>) -> Bytes {
-    let mut status = format!("{{\"code\":{code},\"message\":{}", Value::from(message));
-    if let Some(BadRequest { field_violations }) = bad_request {
-        let violations: Vec<_> = field_violations
-            .iter()
-            .map(|violation| format!("{{\"description\":{}}}", Value::from(violation.description.as_str())))
-            .collect();
-        let violations = violations.join(",");
-        status += &format!(",\"details\":[{{\"@type\":\"{BAD_REQUEST_TYPE}\",\"fieldViolations\":[{violations}]}}]");
-    }
-    status.push('}');
-    status.into()
+/// A `google.rpc.Status`.
+pub(crate) fn status(code: i32, message: &str) -> Bytes {
+    format!("{{\"code\":{code},\"message\":{}}}", Value::from(message)).into()
+}
+
+/// The same with a `google.rpc.BadRequest` in its details, which says that the message is about the request.
+pub(crate) fn bad_request(code: i32, message: &str) -> Bytes {
+    let message = Value::from(message);
+    format!(
+        "{{\"code\":{code},\"message\":{message},\"details\":[{{\"@type\":\"{BAD_REQUEST_TYPE}\",\
+         \"fieldViolations\":[{{\"description\":{message}}}]}}]}}"
+    )
+    .into()
 }

@@ -46,6 +46,8 @@ pub(super) enum Problem {
     BothGiven { first: String, second: String },
     #[error("nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
+    #[error("the message is longer than {limit_bytes} bytes")]
+    TooLong { limit_bytes: usize },
 }
 
 /// A problem on its way out of the nested values that it is in.
@@ -66,6 +68,10 @@ pub(super) enum Step {
 impl Fault {
     pub(super) fn new(offset: usize, problem: Problem) -> Self {
         Self { offset, problem, steps: Vec::new() }
+    }
+
+    pub(super) fn is_too_long(&self) -> bool {
+        matches!(self.problem, Problem::TooLong { .. })
     }
 
     pub(super) fn within(mut self, step: Step) -> Self {

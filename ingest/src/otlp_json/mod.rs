@@ -40,7 +40,8 @@
 //! **Invariants**
 //! - What is accepted decodes: the nesting bound of the text keeps the message within that of protobuf.
 //! - Nothing is lost silently: a field that is given twice, or two fields of which only one may be set, is an error.
-//! - The result is at most four times as long as the text: `0,` in a list of doubles becomes eight bytes.
+//! - The result is at most four times as long as the text, as `0,` in a list of doubles becomes eight bytes, and no
+//!   longer than the limit on requests.
 //! - Time and memory are linear in the length of the text.
 //!
 //! Source: <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>,
@@ -57,17 +58,21 @@ mod writer;
 
 use alula_catalog::Signal;
 
-use crate::{Error, Result};
+use crate::{Error, Result, SizeLimit};
 
-pub(crate) use answer::{response, status};
+pub(crate) use answer::{BAD_REQUEST_TYPE, bad_request, response, status};
 pub use fault::JsonError;
 
 /// The protobuf bytes of the export request that `text` is in JSON.
 ///
 /// # Errors
 /// [`Error::MalformedJson`] — the text is not a request of this signal; sending it again is pointless.
-pub(crate) fn to_protobuf(signal: Signal, text: &[u8]) -> Result<Vec<u8>> {
-    transcode::transcode(&schema::OTLP, schema::OTLP.request(signal), text).map_err(|fault| {
+/// [`Error::TooLarge`] — the bytes would be more than `limit` says. What senders make is shorter in protobuf.
+pub(crate) fn to_protobuf(signal: Signal, text: &[u8], limit: SizeLimit) -> Result<Vec<u8>> {
+    transcode::transcode(&schema::OTLP, schema::OTLP.request(signal), text, limit.bytes).map_err(|fault| {
+        if fault.is_too_long() {
+            return Error::TooLarge { limit };
+        }
         Error::MalformedJson { message: schema::request_name(signal), source: fault.at(text) }
     })
 }

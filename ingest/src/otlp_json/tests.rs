@@ -26,6 +26,12 @@ use crate::partial_success::PartialSuccess;
 
 use super::*;
 
+const LIMIT: SizeLimit = SizeLimit { bytes: 1 << 20, setting: "ingest.max_http_message_bytes" };
+
+fn to_protobuf(signal: Signal, text: &[u8]) -> Result<Vec<u8>> {
+    super::to_protobuf(signal, text, LIMIT)
+}
+
 /// Also holds the result to the bound on its length.
 fn decode<M: Message + Default>(signal: Signal, text: &str) -> M {
     let bytes =
@@ -148,4 +154,12 @@ fn a_response_names_the_rejected_records_of_its_signal() {
 #[test]
 fn a_status_has_its_code_as_a_number() {
     assert_eq!(status(3, "no \"such\" field"), r#"{"code":3,"message":"no \"such\" field"}"#);
+}
+
+#[test]
+fn the_status_of_a_bad_request_describes_it_in_its_details() {
+    assert_eq!(
+        bad_request(3, "no \"such\" field"),
+        r#"{"code":3,"message":"no \"such\" field","details":[{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[{"description":"no \"such\" field"}]}]}"#
+    );
 }

@@ -6,9 +6,15 @@ use super::scalar::large_number;
 use super::schema::{Content, Field, FieldSet, Message, Schema};
 use super::writer::{Open, Writer};
 
-pub(super) fn transcode(schema: &Schema, request: &Message, text: &[u8]) -> Result<Vec<u8>> {
+/// A result longer than `limit_bytes` is given up when it gets there.
+pub(super) fn transcode(
+    schema: &Schema,
+    request: &Message,
+    text: &[u8],
+    limit_bytes: usize,
+) -> Result<Vec<u8>> {
     let mut reader = Reader::new(text)?;
-    let mut transcoder = Transcoder { schema, writer: Writer::default() };
+    let mut transcoder = Transcoder { schema, writer: Writer::default(), limit_bytes };
     transcoder.message(&mut reader, request)?;
     reader.finish()?;
     Ok(transcoder.writer.finish())
@@ -17,6 +23,7 @@ pub(super) fn transcode(schema: &Schema, request: &Message, text: &[u8]) -> Resu
 struct Transcoder<'s> {
     schema: &'s Schema,
     writer: Writer,
+    limit_bytes: usize,
 }
 
 impl Transcoder<'_> {
@@ -24,6 +31,7 @@ impl Transcoder<'_> {
         let (mut given, mut set) = (0, 0);
         reader.object(|reader, name| {
             let Some((place, field)) = message.field(&name) else { return reader.skip() };
+            self.check_length(reader)?;
             let within_field = |fault: Fault| fault.within(Step::Field(field.name.clone()));
             let kind = reader.peek().map_err(within_field)?;
             let bit: FieldSet = 1 << place;
@@ -42,6 +50,15 @@ impl Transcoder<'_> {
             if field.is_list { self.list(reader, field) } else { self.single(kind, reader, field) }
                 .map_err(within_field)
         })
+    }
+
+    fn check_length(&self, reader: &Reader<'_>) -> Result<()> {
+        let limit_bytes = self.limit_bytes;
+        if self.writer.len() > limit_bytes {
+            Err(reader.fault(Problem::TooLong { limit_bytes }))
+        } else {
+            Ok(())
+        }
     }
 
     fn single(&mut self, kind: Kind, reader: &mut Reader<'_>, field: &Field) -> Result<()> {
@@ -70,6 +87,7 @@ impl Transcoder<'_> {
     fn list(&mut self, reader: &mut Reader<'_>, field: &Field) -> Result<()> {
         let mut packed = None;
         reader.list(|reader, index| {
+            self.check_length(reader)?;
             self.element(reader, field, &mut packed).map_err(|fault| fault.within(Step::Element(index)))
         })?;
         if let Some(open) = packed {

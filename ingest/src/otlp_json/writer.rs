@@ -20,11 +20,13 @@ pub(super) struct Writer {
 }
 
 /// Where a length goes.
+///
+/// Small, as a list of `{}` has one for each three bytes of text. No message is as long as 32 bits can say.
 #[derive(Debug)]
 struct Gap {
     /// Counted without any length.
-    offset: usize,
-    length: usize,
+    offset: u32,
+    length: u32,
 }
 
 /// A gap whose length is not known.
@@ -93,15 +95,21 @@ impl Writer {
     /// Begins a field that is a message or a packed list.
     pub(super) fn open(&mut self, number: u32) -> Open {
         encode_key(number, WireType::LengthDelimited, &mut self.bytes);
-        self.gaps.push(Gap { offset: self.bytes.len(), length: 0 });
+        self.gaps.push(Gap { offset: self.bytes.len() as u32, length: 0 });
         Open { gap: self.gaps.len() - 1, length_bytes_before: self.length_bytes }
     }
 
     /// Ends the field that was begun last.
     pub(super) fn close(&mut self, Open { gap, length_bytes_before }: Open) {
         let gap = &mut self.gaps[gap];
-        gap.length = self.bytes.len() - gap.offset + self.length_bytes - length_bytes_before;
-        self.length_bytes += encoded_len_varint(gap.length as u64);
+        let length = self.bytes.len() - gap.offset as usize + self.length_bytes - length_bytes_before;
+        gap.length = length as u32;
+        self.length_bytes += encoded_len_varint(length as u64);
+    }
+
+    /// Bytes of all that is written so far.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() + self.length_bytes
     }
 
     pub(super) fn finish(self) -> Vec<u8> {
@@ -110,10 +118,11 @@ impl Writer {
         let mut to_end = from_end + length_bytes;
         bytes.resize(to_end, 0);
         for Gap { offset, length } in gaps.into_iter().rev() {
+            let (offset, length) = (offset as usize, u64::from(length));
             let to = to_end - (from_end - offset);
             bytes.copy_within(offset..from_end, to);
-            to_end = to - encoded_len_varint(length as u64);
-            encode_varint(length as u64, &mut &mut bytes[to_end..to]);
+            to_end = to - encoded_len_varint(length);
+            encode_varint(length, &mut &mut bytes[to_end..to]);
             from_end = offset;
         }
         bytes

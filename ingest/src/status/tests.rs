@@ -12,7 +12,8 @@ fn malformed() -> Error {
 }
 
 fn malformed_json() -> Error {
-    crate::otlp_json::to_protobuf(Signal::Logs, b"{\"resourceLogs\":7}").unwrap_err()
+    let limit = SizeLimit { bytes: 100, setting: "ingest.max_http_message_bytes" };
+    crate::otlp_json::to_protobuf(Signal::Logs, b"{\"resourceLogs\":7}", limit).unwrap_err()
 }
 
 fn check(error: &Error, code: Code, http: u16, message_part: &str, retry_s: Option<u64>) {
@@ -46,9 +47,10 @@ fn each_error_has_the_code_of_what_the_sender_should_do() {
         (framing, Code::InvalidArgument, 400, "3 bytes are missing", None),
         (undecodable, Code::InvalidArgument, 400, "not valid gzip", None),
         (Error::TooLarge { limit }, Code::ResourceExhausted, 413, "ingest.max_http_message_bytes", None),
+        (Error::TooDense { limit_bytes: 7 }, Code::ResourceExhausted, 413, "fewer records", None),
         (Error::UnknownMethod { path: "/x/Y".to_owned() }, Code::Unimplemented, 415, "/x/Y", None),
         (Error::UnknownEncoding { name: "br".to_owned() }, Code::Unimplemented, 415, "`br`", None),
-        (slow, Code::DeadlineExceeded, 408, "within 30s", None),
+        (slow, Code::DeadlineExceeded, 503, "within 30s", Some(RETRY_DELAY.as_secs())),
         (Error::BodyLost("reset".into()), Code::Cancelled, 400, "reset", None),
         (quota, Code::ResourceExhausted, 429, "ingest.tenant_bytes_per_second", Some(4)),
         (

@@ -415,3 +415,26 @@ async fn rejections_are_saved_while_the_engine_runs() {
     });
     assert_eq!(saved.await.unwrap()[0].reason, "bad time");
 }
+
+#[test]
+fn the_end_of_every_thread_is_waited_for_also_past_one_that_panicked() {
+    let dir = tempdir().unwrap();
+    let (saving, stop) = sync_channel(0);
+    let (working, work) = sync_channel(1);
+    let works = move || {
+        // Long enough for one who does not wait to be gone.
+        (0..10_000).for_each(|_| thread::yield_now());
+        working.send(()).unwrap();
+    };
+    let running = Running {
+        threads: [
+            spawn("panics", || panic!("for the test")).unwrap(),
+            spawn("works", works).unwrap(),
+            spawn("saves", move || assert!(stop.recv().is_err())).unwrap(),
+        ],
+        saving,
+        _lock: Layout::new(dir.path().to_owned()).lock().unwrap(),
+    };
+    assert!(matches!(running.join(), Err(Error::ThreadEnded("panics"))));
+    assert_eq!(work.try_recv(), Ok(()));
+}

@@ -20,7 +20,7 @@ use super::format::{Frame, NOT_ABANDONED, SegmentHeader, roll};
 use super::segment::Segment;
 use crate::buffer::{Buffer, Chunk, TableKey};
 use crate::layout::Layout;
-use crate::retry_window::Claim;
+use crate::retry_window::{Claim, Stored};
 use crate::{Error, Result};
 
 /// Entries that may wait for the writer, whatever their size.
@@ -45,7 +45,7 @@ pub(crate) enum Command {
 pub(crate) struct Append {
     pub frame: Frame,
     pub batch: RecordBatch,
-    pub reply: oneshot::Sender<Result<SequenceNumber>>,
+    pub reply: oneshot::Sender<Result<Stored>>,
     /// Of an entry with a batch id.
     pub claim: Option<Claim>,
     /// The entry's share of the queue's bytes, given back when it is answered.
@@ -61,10 +61,10 @@ impl Append {
     ///
     /// The queue's share and the claim are given back first: who has an answer can count on the room, and on a batch that
     /// is known if it was stored and free if not.
-    fn answer(self, answer: Result<SequenceNumber>) {
+    fn answer(self, answer: Result<Stored>) {
         drop(self.queued);
         match (self.claim, &answer) {
-            (Some(claim), Ok(seq)) => claim.stored(*seq, self.frame.received_ns),
+            (Some(claim), Ok(stored)) => claim.stored(*stored),
             (claim, _) => drop(claim),
         }
         let _ = self.reply.send(answer);
@@ -223,8 +223,8 @@ impl WalWriter {
         self.last_seq = seq;
         self.buffer.append(chunks);
         for append in group {
-            let seq = append.frame.seq;
-            append.answer(Ok(seq));
+            let stored = Stored { seq: append.frame.seq, num_rejected: append.frame.rejected.len() as u32 };
+            append.answer(Ok(stored));
         }
     }
 

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures::future::join_all;
+use futures::future::{join_all, ready};
 use futures::{StreamExt as _, stream};
 use http::Method;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Barrier, oneshot};
 use tonic::Code;
@@ -101,6 +100,25 @@ fn raw_request(server: &TestServer, message: &[u8]) -> Vec<u8> {
     [head.as_bytes(), message].concat()
 }
 
+/// What curl does with every large body.
+#[tokio::test]
+async fn a_client_that_asks_before_it_sends_its_body_is_told_to_go_on() {
+    let server = TestServer::start().await;
+    let client = server.client("acme").await;
+    let message = numbered(1).encode_to_vec();
+    let whole = raw_request(&server, &message);
+    let (head, _) = whole.split_at(whole.len() - message.len() - 2);
+    let mut socket = TcpStream::connect(server.http_addr()).await.unwrap();
+    socket.write_all(&[head, b"expect: 100-continue\r\n\r\n"].concat()).await.unwrap();
+    for (expected, sent) in [("HTTP/1.1 100 Continue\r\n\r\n", &message[..]), ("HTTP/1.1 200 OK\r\n", b"")] {
+        let mut answer = vec![0; expected.len()];
+        within_bound(expected, socket.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), expected);
+        socket.write_all(sent).await.unwrap();
+    }
+    assert_eq!(client.count("SELECT count(*) FROM logs").await, 1);
+}
+
 /// Cuts a request at every byte of its last part, and at the very end of it.
 #[tokio::test]
 async fn a_connection_that_breaks_in_the_middle_of_a_body_stores_nothing() {
@@ -150,11 +168,8 @@ async fn hang_up_after_the_last_byte(server: &TestServer, request: &Export) {
     let mut sender = Sender::connect(server, Transport::Grpc).await;
     let body = framed(Transport::Grpc, &request.encode_to_vec());
     let (sent, all_sent) = oneshot::channel();
-    // Polled for the next part only when the one before has been taken.
-    let end = stream::once(async move {
-        let _ = sent.send(());
-        Bytes::new()
-    });
+    // Polled for more only when the part before has been taken.
+    let end = stream::once(async move { sent.send(()) }).filter_map(|_| ready(None));
     let body = body_of(stream::iter([body]).chain(end));
     let request = request.clone();
     let sending = tokio::spawn(async move { sender.send_body(&request, "identity", body).await });

@@ -46,7 +46,7 @@ pub(super) const ANSWERED: [&str; 50] = [
     "SELECT count(*), count(value), count(DISTINCT name), count(DISTINCT tenant_id) FROM metrics",
     "SELECT min(value), max(value), min(timestamp), max(timestamp), min(name), max(name) FROM metrics",
     "SELECT min(trace_id), max(trace_id), min(duration_ns), max(duration_ns) FROM traces",
-    "SELECT approx_distinct(value_int), median(value_int), stddev(value) FROM metrics",
+    "SELECT approx_distinct(value_int), median(value_int), round(stddev(value), 9) FROM metrics",
     "SELECT DISTINCT service_name FROM logs ORDER BY service_name",
     "SELECT DISTINCT tenant_id FROM traces",
     "SELECT count(*) FROM metrics WHERE tenant_id = 'bravo'",

@@ -9,7 +9,13 @@ use super::*;
 use crate::{DataFile, FileId, Hour, Signal, TimeRange};
 
 fn batch(seq: u64, received_ns: i64) -> RetryableBatch {
-    RetryableBatch { tenant: TenantNumber(7), seq: SequenceNumber(seq), received_ns, id: [seq as u8; 16] }
+    RetryableBatch {
+        tenant: TenantNumber(7),
+        seq: SequenceNumber(seq),
+        received_ns,
+        id: [seq as u8; 16],
+        num_rejected: 3 * seq as u32,
+    }
 }
 
 fn flush(catalog: &Catalog, last_seq: u64, batches: &[RetryableBatch], forget_before_ns: i64) -> Result<()> {
@@ -73,11 +79,12 @@ fn the_bytes_of_a_row_are_those_of_the_format() {
         seq: SequenceNumber(0x0807_0605),
         received_ns: -2,
         id: *b"0123456789abcdef",
+        num_rejected: 0x0c0b_0a09,
     };
     let bytes = [
         &b"\x01\0\0\0\x01\0\0\0"[..],
         b"\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\0\xfe\xff\xff\xff\xff\xff\xff\xff",
-        b"0123456789abcdef",
+        b"0123456789abcdef\x09\x0a\x0b\x0c",
     ];
     let bytes = bytes.concat();
     assert_eq!(encode(&[batch]), bytes);

@@ -79,6 +79,32 @@ async fn what_is_not_a_histogram_is_refused_with_the_reason() {
     check_refused("histogram_quantile(0.5, {a: 1})", "must have the fields bounds, counts").await;
 }
 
+/// Counts of `increase` are doubles, and whole. Those of `rate` are not, and cut to whole ones they would be all 0.
+#[tokio::test]
+async fn counts_that_are_not_whole_are_refused_and_never_cut() {
+    check("histogram_quantile(0.5, [1.0, 2.0], [0.0, 4.0, 0.0])", "1.5").await;
+    check("histogram_quantile(0.5, [1.0, 2.0], [0::decimal, 4::decimal, 0::decimal])", "1.5").await;
+    check("histogram_quantile(0.25, [1], [18446744073709549568.0, 0.0])", "0.25").await;
+    check("histogram_quantile(0.5, [1], arrow_cast(NULL, 'List(Float64)'))", "NULL").await;
+    for counts in ["[0.2, 0.8]", "[0.5::decimal(9, 1), 1]", "[1.0, -1.0]", "['NaN'::double, 1]", "[1e20, 1]"]
+    {
+        let expected = "must be a whole number";
+        check_refused(&format!("histogram_quantile(0.5, [1.0], {counts})"), expected).await;
+        check_refused(&format!("histogram_quantile(0.5, {{bounds: [1.0], counts: {counts}}})"), expected)
+            .await;
+        check_refused(&format!("histogram_merge([1.0], {counts})"), expected).await;
+        let exponential = format!("(0, 0, 0, 0, {counts}, NULL, NULL)");
+        check_refused(&format!("exp_histogram_merge{exponential}"), expected).await;
+        check_refused(&format!("exp_histogram_quantile(0.5, {}", &exponential[1..]), expected).await;
+    }
+    let negative = "exp_histogram_quantile(0.5, 0, 0, 0, NULL, NULL, 0, [0.5])";
+    check_refused(negative, "must be a whole number").await;
+    // What lies under a null is no count.
+    let sql = "SELECT histogram_quantile(0.5, [1.0], CASE WHEN v > 1 THEN [v, 0.0] END) \
+               FROM (VALUES (0.5), (2.0)) AS t (v)";
+    assert_eq!(rows(&context(None), sql).await.unwrap(), ["NULL", "0.5"]);
+}
+
 #[tokio::test]
 async fn counts_and_bounds_of_any_size_are_taken() {
     check("histogram_quantile(0.25, [1], [18446744073709551615, 18446744073709551615])", "0.5").await;

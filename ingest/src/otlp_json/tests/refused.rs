@@ -308,3 +308,20 @@ fn a_text_that_nests_without_end_is_refused() {
     let open = r#"{"arrayValue":{"values":["#.repeat(100_000);
     assert!(refusal(&with_record(&format!(r#""body":{open}"#))).contains(": nested deeper than 128 levels"));
 }
+
+/// A list of zeros is eight bytes each, and one of `{}` notes a length for each.
+#[test]
+fn a_text_that_would_become_longer_than_the_limit_is_given_up_there() {
+    let point = |zeros: usize| {
+        let list = ["0"].repeat(zeros).join(",");
+        format!(
+            r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"histogram":{{"dataPoints":[{{"explicitBounds":[{list}]}}]}}}}]}}]}}]}}"#
+        )
+    };
+    assert!(to_protobuf(Signal::Metrics, point(LIMIT.bytes / 8 - 10).as_bytes()).is_ok());
+    let logs = format!(r#"{{"resourceLogs":[{}]}}"#, ["{}"].repeat(LIMIT.bytes).join(","));
+    for (signal, text) in [(Signal::Metrics, point(LIMIT.bytes / 8 + 10)), (Signal::Logs, logs)] {
+        let refused = to_protobuf(signal, text.as_bytes()).unwrap_err();
+        assert!(matches!(refused, Error::TooLarge { limit } if limit == LIMIT), "{refused}");
+    }
+}

@@ -99,7 +99,7 @@ struct Numbers {
 
 fn numbers(text: &str) -> Result<Numbers, String> {
     let schema = schema();
-    let bytes = transcode(&schema, schema.named(".test.Numbers"), text.as_bytes())
+    let bytes = transcode(&schema, schema.named(".test.Numbers"), text.as_bytes(), usize::MAX)
         .map_err(|fault| fault.at(text.as_bytes()).to_string())?;
     Ok(Numbers::decode(bytes.as_slice()).unwrap())
 }
@@ -163,7 +163,8 @@ fn a_field_of_a_later_version_is_taken_by_its_descriptor() {
 
     let schema = Schema::new(&files);
     let json = br#"{"laterField":["-1",2],"flags":1}"#;
-    let bytes = transcode(&schema, schema.named(".opentelemetry.proto.logs.v1.LogRecord"), json).unwrap();
+    let bytes =
+        transcode(&schema, schema.named(".opentelemetry.proto.logs.v1.LogRecord"), json, usize::MAX).unwrap();
     let mut expected = vec![0xba, 0x3e, 16];
     expected.extend([(-1_i64).to_le_bytes(), 2_i64.to_le_bytes()].concat());
     expected.extend([0x45, 1, 0, 0, 0]);

@@ -2,9 +2,11 @@
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use alula_catalog::schema::entry_schema;
 use arrow::record_batch::RecordBatch;
+use futures::FutureExt;
 
 use super::*;
 
@@ -13,11 +15,11 @@ fn is_pending<F: Future>(future: Pin<&mut F>) -> bool {
 }
 
 fn again(seq: u64) -> Appended {
-    Appended { seq: SequenceNumber(seq), is_duplicate: true }
+    Appended { seq: SequenceNumber(seq), is_duplicate: true, num_rejected: 0 }
 }
 
 fn stored(seq: u64) -> Appended {
-    Appended { seq: SequenceNumber(seq), is_duplicate: false }
+    Appended { seq: SequenceNumber(seq), is_duplicate: false, num_rejected: 0 }
 }
 
 #[tokio::test]
@@ -54,17 +56,31 @@ async fn equal_entries_without_an_id_are_both_kept() {
 async fn an_entry_that_comes_again_after_the_window_is_stored_again() {
     let dir = tempdir().unwrap();
     let storage = open(config(dir.path())).unwrap();
-    let at = |seconds: i64| Entry {
-        received_ns: (NOON_S + seconds) * 1_000_000_000,
-        ..entry("a", "x", NOON_S, 1)
+    let send = || storage.append(entry("a", "x", NOON_S, 1));
+    send().await.unwrap();
+    storage.flush().await.unwrap();
+    storage.inner.retry_window.pass(Duration::from_secs(300));
+    assert_eq!(send().await.unwrap(), again(1));
+    storage.inner.retry_window.pass(Duration::from_secs(300));
+    assert_eq!(send().await.unwrap(), stored(2));
+    assert_eq!(bodies(&storage, "a").await, [("x-0".to_owned(), 2)].into());
+}
+
+/// Scenario: the system's clock is set ahead by an hour, and then back by two, between two copies of an entry.
+/// Guarantees: it is stored once.
+#[tokio::test]
+async fn an_entry_is_known_whatever_the_system_s_clock_does_meanwhile() {
+    let dir = tempdir().unwrap();
+    let storage = open(config(dir.path())).unwrap();
+    let hour_ns = 3_600_000_000_000;
+    let at = |label: &str, hours: i64| {
+        let entry = entry("a", label, NOON_S, 1);
+        Entry { received_ns: entry.received_ns + hours * hour_ns, ..entry }
     };
-    storage.append(at(0)).await.unwrap();
-    storage.flush().await.unwrap();
-    assert_eq!(storage.append(at(600)).await.unwrap(), again(1));
-    assert_eq!(storage.append(at(601)).await.unwrap(), stored(2));
-    storage.flush().await.unwrap();
-    let saved = storage.inner.catalog.retryable_batches().unwrap();
-    assert_eq!(saved.iter().map(|batch| batch.seq.0).collect::<Vec<_>>(), [2], "the older row is gone");
+    for (seq, (label, hours)) in (1..).zip([("x", 0), ("y", 1), ("z", -1)]) {
+        assert_eq!(storage.append(at(label, hours)).await.unwrap(), stored(seq));
+        assert_eq!(storage.append(at("x", hours)).await.unwrap(), again(1), "{hours}");
+    }
 }
 
 /// Scenario: the same entry comes three times while the first is between its sync and its publication; one of the senders
@@ -94,6 +110,45 @@ async fn a_duplicate_is_answered_only_when_the_first_is_stored() {
         assert_eq!(second.await.unwrap(), again(2 + round));
         assert_eq!(bodies(&storage, "a").await.get(&format!("{label}-0")), Some(&1));
         assert_eq!(third.await.unwrap(), again(2 + round));
+    }
+}
+
+/// Scenario: an entry comes again with more or fewer records rejected, as it does when a limit or the clock has moved:
+/// while the first is in flight, after it, after a crash, and after restarts with the id in the catalog alone.
+/// Guarantees: every answer has the number of the first.
+#[tokio::test]
+async fn a_duplicate_has_as_many_rejected_records_as_the_first() {
+    let dir = tempdir().unwrap();
+    let storage = open(config(dir.path())).unwrap();
+    storage.append(entry("a", "warm", NOON_S, 1)).await.unwrap();
+    let send = |label: &str, num_rejected: u32| Entry {
+        rejected: (0..num_rejected).collect(),
+        ..entry("a", label, NOON_S, 2)
+    };
+    for (seq, (label, num_rejected)) in (2..).zip([("some", 3), ("none", 0)]) {
+        let mut first = pin!(storage.append(send(label, num_rejected)));
+        let mut in_flight = pin!(storage.append(send(label, 1)));
+        {
+            let _held = storage.inner.buffer.hold();
+            assert!(is_pending(first.as_mut()) && is_pending(in_flight.as_mut()));
+        }
+        assert_eq!(first.await.unwrap(), Appended { num_rejected, ..stored(seq) });
+        assert_eq!(in_flight.await.unwrap(), Appended { num_rejected, ..again(seq) });
+    }
+    let image = tempdir().unwrap();
+    crash_image(dir.path(), image.path());
+    let recovered = open(config(image.path())).unwrap();
+    for (case, path, mut storage) in [("stopped", dir.path(), storage), ("killed", image.path(), recovered)] {
+        for life in 0..3 {
+            for num_rejected in [0, 1, 3] {
+                let some = storage.append(send("some", num_rejected)).await.unwrap();
+                let none = storage.append(send("none", num_rejected)).await.unwrap();
+                let expected = [Appended { num_rejected: 3, ..again(2) }, again(3)];
+                assert_eq!([some, none], expected, "{case}, life {life}");
+            }
+            storage.close().await.unwrap();
+            storage = open(config(path)).unwrap();
+        }
     }
 }
 
@@ -190,6 +245,29 @@ async fn an_entry_that_was_refused_may_come_again() {
     assert!(matches!(refused, Err(Error::Overloaded { .. })), "{refused:?}");
     drop(all);
     assert_eq!(storage.append(x()).await.unwrap(), stored(2));
+}
+
+/// Scenario: the disk stands still, and a sender repeats an entry again and again meanwhile.
+/// Guarantees: what waits is counted as if it were in the queue, so it takes no more memory than that may have.
+#[tokio::test]
+async fn copies_that_wait_for_the_first_take_their_share_of_the_queue() {
+    let dir = tempdir().unwrap();
+    let send_bytes = entry("a", "x", NOON_S, 100).batch.get_array_memory_size();
+    let storage = open(Config { wal_queue_bytes: 3 * send_bytes, ..config(dir.path()) }).unwrap();
+    storage.append(entry("a", "warm", NOON_S, 1)).await.unwrap();
+    let send = || storage.append(entry("a", "x", NOON_S, 100));
+    let (mut first, mut second, mut third) = (pin!(send()), pin!(send()), pin!(send()));
+    {
+        let _held = storage.inner.buffer.hold();
+        assert!(is_pending(first.as_mut()) && is_pending(second.as_mut()) && is_pending(third.as_mut()));
+        let refused = send().now_or_never().expect("there is no room to wait");
+        assert!(matches!(refused, Err(Error::Overloaded { .. })), "{refused:?}");
+    }
+    assert_eq!(first.await.unwrap(), stored(2));
+    assert_eq!(second.await.unwrap(), again(2));
+    assert_eq!(third.await.unwrap(), again(2));
+    assert_eq!(storage.inner.queue_bytes.available_permits(), 3 * send_bytes);
+    assert_eq!(bodies(&storage, "a").await, expected(&[("warm", 1), ("x", 100)]));
 }
 
 /// Scenario: many senders send the same entries at the same time, while flushes run.

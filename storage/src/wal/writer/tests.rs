@@ -41,7 +41,7 @@ fn append(writer: &mut WalWriter, label: &str) -> Result<SequenceNumber> {
     };
     let queued = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     writer.commit(vec![Append { frame, batch: entry.batch, reply, claim: None, queued }]);
-    answer.try_recv().expect("every append is answered")
+    answer.try_recv().expect("every append is answered").map(|stored| stored.seq)
 }
 
 /// From here on the open segment fails as `path` does. What it refuses is on disk all the same, whole.
