@@ -117,7 +117,7 @@ pub struct IngestConfig {
     #[config(layer_attr(arg(long, value_name = "SIZE")))]
     pub max_http_message_bytes: Size,
 
-    /// OTLP requests being received and worked on at one time, decompressed; more are told to retry.
+    /// OTLP in progress at one time, decompressed; more is told to retry. A tenant gets three quarters.
     #[config(default = "64MiB", env = "ALULA_INGEST_MAX_IN_FLIGHT_BYTES")]
     #[config(layer_attr(arg(long, value_name = "SIZE")))]
     pub max_in_flight_bytes: Size,

@@ -5,7 +5,7 @@ use std::sync::Once;
 
 use alula_catalog::schema;
 use alula_ingest::fuzzing::{Taken, footprint, json_to_protobuf, replay, take};
-use alula_ingest::{Error, Result};
+use alula_ingest::{Error, MAX_PAYLOAD_BYTES, Result};
 use arrow::array::RecordBatch;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -86,13 +86,18 @@ fn check_json<R: Request>(text: &[u8]) {
         let value = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         serde_json::from_slice::<IgnoredAny>(value).expect("what is accepted is JSON");
         check_request::<R>(&payload, ANY_FUTURE).expect("what is accepted is a message");
+        let within = |limit_bytes| json_to_protobuf(R::SIGNAL, text, limit_bytes);
+        assert_eq!(within(payload.len()).unwrap(), payload);
+        if let Some(less) = payload.len().checked_sub(1) {
+            assert!(matches!(within(less), Err(Error::TooLarge { .. })), "{} bytes", payload.len());
+        }
     }
 }
 
 /// The message of a text, if it is one.
 fn transcoded<R: Request>(text: &[u8]) -> Result<Vec<u8>> {
-    SCHEMA_IS_MADE.call_once(|| drop(json_to_protobuf(R::SIGNAL, b"{}")));
-    let (transcoded, most_bytes) = measured(|| json_to_protobuf(R::SIGNAL, text));
+    SCHEMA_IS_MADE.call_once(|| drop(json_to_protobuf(R::SIGNAL, b"{}", MAX_PAYLOAD_BYTES)));
+    let (transcoded, most_bytes) = measured(|| json_to_protobuf(R::SIGNAL, text, MAX_PAYLOAD_BYTES));
     assert!(
         most_bytes <= JSON_BASE_BYTES + JSON_BYTES_PER_BYTE * text.len(),
         "{most_bytes} bytes of memory for {}",

@@ -7,13 +7,12 @@
 mod zstd_frames;
 
 use std::io::{self, Write};
-use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use flate2::write::MultiGzDecoder;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zstd::stream::zio;
 
+use crate::room::{Room, Share};
 use crate::{Error, Result};
 use zstd_frames::ZstdFrames;
 
@@ -53,40 +52,11 @@ pub struct SizeLimit {
     pub setting: &'static str,
 }
 
-/// The memory that all requests under way share.
-#[derive(Clone, Debug)]
-pub(crate) struct Room {
-    /// A permit is a byte.
-    bytes: Arc<Semaphore>,
-    limit_bytes: usize,
-}
-
-impl Room {
-    pub(crate) fn new(limit_bytes: usize) -> Self {
-        let limit_bytes = limit_bytes.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        Self { bytes: Arc::new(Semaphore::new(limit_bytes)), limit_bytes }
-    }
-
-    /// Takes `bytes`, or refuses at once.
-    pub(crate) fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
-        let overloaded = Error::Overloaded { limit_bytes: self.limit_bytes };
-        let Ok(permits) = u32::try_from(bytes) else { return Err(overloaded) };
-        Arc::clone(&self.bytes).try_acquire_many_owned(permits).map_err(|_| overloaded)
-    }
-
-    /// Waits until nobody holds any of it.
-    #[cfg(test)]
-    pub(crate) async fn all(&self) {
-        let all = self.bytes.acquire_many(self.limit_bytes as u32).await;
-        drop(all.expect("the semaphore is never closed"));
-    }
-}
-
 /// A request's bytes, inflated, and their share of the room.
 #[derive(Debug)]
 pub(crate) struct Payload {
     pub(crate) bytes: Bytes,
-    pub(crate) share: Option<OwnedSemaphorePermit>,
+    pub(crate) share: Option<Share>,
 }
 
 /// Takes the pieces of a body.
@@ -200,7 +170,7 @@ struct Sink {
     expected_bytes: usize,
     limit: SizeLimit,
     room: Room,
-    share: Option<OwnedSemaphorePermit>,
+    share: Option<Share>,
     /// Why no more is taken; `io::Error` cannot carry it through the decoders.
     refusal: Option<Error>,
 }

@@ -20,12 +20,13 @@ use alula_auth::Principal;
 use alula_catalog::{Signal, TenantId};
 use alula_storage::{BatchId, Entry, Storage};
 
-use crate::body::{Encoding, Payload, Receiver, Room, SizeLimit};
+use crate::body::{Encoding, Payload, Receiver, SizeLimit};
 use crate::convert::{Context, Converted, Limits, MAX_PAYLOAD_BYTES, Policy, convert};
 use crate::otlp_json;
 use crate::partial_success::PartialSuccess;
 use crate::quota::Quota;
 use crate::rejections::{groups, whole_request};
+use crate::room::Rooms;
 use crate::{Config, Error, Result};
 
 /// Payloads up to this size are converted where they are; larger ones would hold up the other work of that thread.
@@ -43,7 +44,7 @@ struct Inner {
     storage: Storage,
     config: Config,
     /// For the bytes of all requests under way.
-    room: Room,
+    rooms: Rooms,
     quota: Option<Quota>,
     /// A permit is a large conversion: one for each core, as more would only take turns and hold more memory.
     converters: Arc<Semaphore>,
@@ -77,12 +78,11 @@ struct Request {
 impl Ingest {
     pub fn new(storage: Storage, config: Config) -> Self {
         let cores = available_parallelism().map_or(1, usize::from);
-        // A request of any size that is allowed must fit at least alone.
         let largest = config.max_message_bytes.max(config.max_http_message_bytes);
         Self(Arc::new(Inner {
             storage,
             config,
-            room: Room::new(config.max_in_flight_bytes.max(largest)),
+            rooms: Rooms::new(config.max_in_flight_bytes, largest),
             quota: config.tenant_bytes_per_second.map(Quota::new),
             converters: Arc::new(Semaphore::new(cores)),
         }))
@@ -91,11 +91,12 @@ impl Ingest {
     /// What takes the body of a request in.
     pub(crate) fn receiver(
         &self,
+        tenant: &TenantId,
         transport: Transport,
         encoding: Encoding,
         announced_bytes: Option<usize>,
     ) -> Result<Receiver> {
-        Receiver::new(encoding, announced_bytes, self.0.size_limit(transport), &self.0.room)
+        Receiver::new(encoding, announced_bytes, self.0.size_limit(transport), &self.0.rooms.of(tenant))
     }
 
     /// Receives one request and stores its records for the caller's tenant.

@@ -11,11 +11,12 @@ use http_body::Body;
 use alula_catalog::{Signal, TenantId};
 use alula_storage::RejectionGroup;
 
-use crate::body::{Encoding, Payload, Receiver, Room};
+use crate::body::{Encoding, Payload, Receiver};
 use crate::convert::{Context, Limits, Policy, convert};
 use crate::grpc::message;
 use crate::partial_success::{PartialSuccess, encode_response};
-use crate::{Error, MAX_PAYLOAD_BYTES, Result, SizeLimit, otlp_json, rejections};
+use crate::room::Room;
+use crate::{Error, Result, SizeLimit, otlp_json, rejections};
 
 /// 2026-11-21T08:00:00Z.
 const RECEIVED_NS: i64 = 1_795_248_000_000_000_000;
@@ -53,9 +54,9 @@ pub fn replay(signal: Signal, payload: &[u8], rejected: &[u32]) -> Result<Record
     Ok(convert(signal, payload, &context(Policy::Replay(rejected)))?.batch)
 }
 
-/// The protobuf bytes of the request that `text` is in JSON.
-pub fn json_to_protobuf(signal: Signal, text: &[u8]) -> Result<Vec<u8>> {
-    let limit = SizeLimit { bytes: MAX_PAYLOAD_BYTES, setting: "ingest.max_http_message_bytes" };
+/// The protobuf bytes of the request that `text` is in JSON, of which there may be `limit_bytes`.
+pub fn json_to_protobuf(signal: Signal, text: &[u8], limit_bytes: usize) -> Result<Vec<u8>> {
+    let limit = SizeLimit { bytes: limit_bytes, setting: "ingest.max_http_message_bytes" };
     otlp_json::to_protobuf(signal, text, limit)
 }
 
@@ -113,7 +114,7 @@ impl Bounds {
 
     /// A payload's bytes, after a look at its share of the room.
     fn open(&self, Payload { bytes, share }: Payload) -> Result<Bytes> {
-        let held_bytes = share.map_or(0, |share| share.num_permits());
+        let held_bytes = share.map_or(0, |share| share.num_bytes());
         assert!(
             bytes.len() <= held_bytes && held_bytes <= self.limit.bytes,
             "{} of {held_bytes}",

@@ -11,6 +11,7 @@
 //! | `grpc/` | the three services and their framing |
 //! | `http/` | the three paths, content types, answers |
 //! | `body.rs` | receives and inflates a body within bounds |
+//! | `room.rs` | the memory that requests under way share |
 //! | `quota.rs` | what a tenant may send in a second |
 //! | `export.rs` | [`Ingest`]: the one path that every request of every signal takes |
 //! | `otlp_json/` | OTLP's JSON to its protobuf bytes |
@@ -40,6 +41,7 @@ mod otlp_json;
 mod partial_success;
 mod quota;
 mod rejections;
+mod room;
 mod status;
 #[cfg(test)]
 mod testing;

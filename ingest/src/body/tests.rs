@@ -92,9 +92,9 @@ fn a_bomb_never_holds_more_memory_than_the_limit() {
         let mut receiver = Receiver::new(encoding, None, LIMIT, &room).unwrap();
         let refused = bomb.chunks(64).find_map(|mut piece| receiver.push(&mut piece).err());
         assert!(matches!(refused, Some(Error::TooLarge { .. })), "{encoding:?}: {refused:?}");
-        assert!(10 * LIMIT.bytes - room.bytes.available_permits() <= LIMIT.bytes, "{encoding:?}");
+        assert!(10 * LIMIT.bytes - room.free_bytes() <= LIMIT.bytes, "{encoding:?}");
         drop(receiver);
-        assert_eq!(room.bytes.available_permits(), 10 * LIMIT.bytes);
+        assert_eq!(room.free_bytes(), 10 * LIMIT.bytes);
     }
 }
 
@@ -104,10 +104,10 @@ fn memory_is_taken_as_the_body_grows_and_given_back_with_the_payload() {
         let room = Room::new(3 * FIRST_BYTES);
         let body = vec![1; FIRST_BYTES + 1];
         let payload = receive(encoding, &encoded(encoding, &body), 512, &room).unwrap();
-        let taken = 3 * FIRST_BYTES - room.bytes.available_permits();
+        let taken = 3 * FIRST_BYTES - room.free_bytes();
         assert!((body.len()..=3 * body.len()).contains(&taken), "{encoding:?}: {taken}");
         drop(payload);
-        assert_eq!(room.bytes.available_permits(), 3 * FIRST_BYTES);
+        assert_eq!(room.free_bytes(), 3 * FIRST_BYTES);
     }
 }
 
@@ -120,7 +120,7 @@ fn past_the_room_a_body_is_refused_and_what_it_had_is_given_back() {
         let refused = receive(encoding, &body, 512, &room).unwrap_err();
         assert!(matches!(refused, Error::Overloaded { .. }), "{encoding:?}: {refused}");
         drop(other);
-        assert_eq!(room.bytes.available_permits(), 2 * FIRST_BYTES);
+        assert_eq!(room.free_bytes(), 2 * FIRST_BYTES);
     }
 }
 
@@ -134,7 +134,7 @@ fn an_announced_body_takes_its_length() {
         receiver.push(&mut piece).unwrap();
     }
     let payload = receiver.finish().unwrap();
-    assert_eq!(room.bytes.available_permits(), LIMIT.bytes - payload.bytes.len());
+    assert_eq!(room.free_bytes(), LIMIT.bytes - payload.bytes.len());
 }
 
 #[test]

@@ -16,7 +16,12 @@ fn payload(good: usize, bad: usize) -> Bytes {
 
 async fn export(ingest: &Ingest, payload: Bytes) -> Result<Option<PartialSuccess>> {
     let body = async {
-        let mut receiver = ingest.receiver(Transport::Grpc, Encoding::Identity, Some(payload.len()))?;
+        let mut receiver = ingest.receiver(
+            &TenantId::unauthenticated(),
+            Transport::Grpc,
+            Encoding::Identity,
+            Some(payload.len()),
+        )?;
         receiver.push(&mut payload.clone())?;
         receiver.finish()
     };
@@ -30,7 +35,7 @@ fn limited(bytes: usize) -> Config {
 
 /// Waits until no request is under way.
 async fn settle(ingest: &Ingest) {
-    ingest.0.room.all().await;
+    ingest.0.rooms.all().await;
 }
 
 #[tokio::test]
@@ -96,7 +101,7 @@ async fn past_the_bytes_in_flight_requests_are_refused_at_once_and_taken_again_l
     let store = Store::open();
     let bytes = payload(1, 0);
     let ingest = store.ingest(Config { max_in_flight_bytes: bytes.len(), ..limited(bytes.len()) });
-    let other = ingest.0.room.take(1).unwrap();
+    let other = ingest.0.rooms.of(&"other".parse().unwrap()).take(1).unwrap();
     // One poll: it may not wait.
     let refused = pin!(export(&ingest, bytes.clone()));
     assert!(matches!(poll!(refused), Poll::Ready(Err(Error::Overloaded { .. }))));

@@ -131,7 +131,8 @@ async fn export(ingest: &Ingest, signal: Signal, request: Request<Body>) -> Resu
     let principal = principal_of(request.extensions())?;
     let (head, body) = request.into_parts();
     let encoding = encoding_of(&head.headers)?;
-    let receiver = |encoding, bytes| ingest.receiver(Transport::Grpc, encoding, Some(bytes));
+    let receiver =
+        |encoding, bytes| ingest.receiver(principal.tenant(), Transport::Grpc, encoding, Some(bytes));
     let message = message::receive(receiver, encoding, body);
     ingest.export(&principal, signal, Format::Protobuf, message).await
 }

@@ -83,17 +83,22 @@ impl HttpService {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let encoding = encoding_of(headers)?;
-        self.ingest.export(principal, signal, format, receive(&self.ingest, encoding, body)).await
+        self.ingest.export(principal, signal, format, receive(&self.ingest, principal, encoding, body)).await
     }
 }
 
-async fn receive<B>(ingest: &Ingest, encoding: Encoding, mut body: B) -> Result<Payload>
+async fn receive<B>(
+    ingest: &Ingest,
+    principal: &Principal,
+    encoding: Encoding,
+    mut body: B,
+) -> Result<Payload>
 where
     B: Body + Unpin,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     let announced_bytes = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
-    let mut receiver = ingest.receiver(Transport::Http, encoding, announced_bytes)?;
+    let mut receiver = ingest.receiver(principal.tenant(), Transport::Http, encoding, announced_bytes)?;
     while let Some(frame) = body.frame().await {
         if let Ok(mut data) = frame.map_err(|error| Error::BodyLost(error.into()))?.into_data() {
             receiver.push(&mut data)?;

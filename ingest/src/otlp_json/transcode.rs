@@ -17,6 +17,8 @@ pub(super) fn transcode(
     let mut transcoder = Transcoder { schema, writer: Writer::default(), limit_bytes };
     transcoder.message(&mut reader, request)?;
     reader.finish()?;
+    // What came last has had nothing behind it to be refused at.
+    transcoder.check_length(&reader)?;
     Ok(transcoder.writer.finish())
 }
 

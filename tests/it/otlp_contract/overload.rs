@@ -8,18 +8,18 @@ use tonic::Code;
 
 use super::{Answer, Sender, TRANSPORTS, Transport, framed, logs_of_size};
 use crate::fixture::http::{JSON, Version};
-use crate::fixture::otlp::{BASE_NS, Export, log, logs, now_ns};
+use crate::fixture::otlp::{BASE_NS, Export, Rejected, log, logs, now_ns};
 use crate::fixture::{Client, TestServer, body_of, eventually, within_bound};
 
 const MIB: usize = 1 << 20;
 const NO_ROOM: &str = "ingest.max_in_flight_bytes";
 
-/// Room for two of the largest requests.
+/// Room in which a tenant has place for two of the largest requests: three quarters of all.
 async fn small_server() -> TestServer {
     TestServer::start_with(|config| {
         config.ingest.max_message_bytes = "1MiB".parse().unwrap();
         config.ingest.max_http_message_bytes = "1MiB".parse().unwrap();
-        config.ingest.max_in_flight_bytes = "2MiB".parse().unwrap();
+        config.ingest.max_in_flight_bytes = "2796204B".parse().unwrap();
     })
     .await
 }
@@ -110,6 +110,11 @@ async fn a_full_server_refuses_on_each_transport_and_says_when_to_come_back() {
     // A request without content needs no room, and queries are not held up.
     let client = server.client("acme").await;
     assert_eq!(stored(&client).await, before);
+
+    // Nor are the requests of other tenants.
+    let other = server.client("other").await;
+    assert_eq!(other.export(logs("api", vec![log(BASE_NS, "other")])).await.unwrap(), Rejected::default());
+    assert_eq!(stored(&other).await, 1);
 
     for upload in uploads {
         upload.finish().await.assert_stored();

@@ -325,3 +325,12 @@ fn a_text_that_would_become_longer_than_the_limit_is_given_up_there() {
         assert!(matches!(refused, Error::TooLarge { limit } if limit == LIMIT), "{refused}");
     }
 }
+
+/// What comes last has nothing behind it to be refused at.
+#[test]
+fn the_limit_on_the_result_holds_to_the_byte() {
+    let text = br#"{"resourceLogs":[{}]}"#;
+    let within = |bytes| crate::otlp_json::to_protobuf(Signal::Logs, text, SizeLimit { bytes, ..LIMIT });
+    assert_eq!(within(2).unwrap(), [0x0a, 0]);
+    assert!(matches!(within(1), Err(Error::TooLarge { .. })));
+}
