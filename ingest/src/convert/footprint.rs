@@ -4,8 +4,7 @@
 //! gigabytes, and only the decoder would notice. So the nested messages of a request are counted first, without building
 //! any of them.
 //!
-//! The count is of elements of lists, the only places where bytes become many; what is inside a small attribute is left
-//! out, as its bytes bound it well enough and attributes are most of what there is to walk through.
+//! The count is of elements of lists, the only places where bytes become many.
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, EntityRef, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
@@ -28,17 +27,12 @@ const BASE_BYTES: usize = 16 << 20;
 /// What it may take more for each of its bytes. A log record of a time and a word takes 10, a span with ids less.
 const PER_BYTE: usize = 10;
 
-/// Attributes up to this length are not looked into.
-const SMALL_ATTRIBUTE_BYTES: usize = 64;
-
 /// As deep as the decoder goes.
 const MAX_DEPTH: usize = 100;
 
 /// The lists of a message, and the messages in it that have some.
 struct Shape {
     fields: &'static [Nested],
-    /// Messages up to this length are not looked into.
-    small_bytes: usize,
 }
 
 /// A field that holds messages or strings.
@@ -50,7 +44,7 @@ struct Nested {
 }
 
 const fn shape(fields: &'static [Nested]) -> Shape {
-    Shape { fields, small_bytes: 0 }
+    Shape { fields }
 }
 
 const fn list<T>(number: u32, shape: &'static Shape) -> Nested {
@@ -65,7 +59,7 @@ static LEAF: Shape = shape(&[]);
 static ANY_VALUE: Shape = shape(&[single(5, &ARRAY_VALUE), single(6, &KEY_VALUE_LIST)]);
 static ARRAY_VALUE: Shape = shape(&[list::<AnyValue>(1, &ANY_VALUE)]);
 static KEY_VALUE_LIST: Shape = shape(&[list::<KeyValue>(1, &KEY_VALUE)]);
-static KEY_VALUE: Shape = Shape { fields: &[single(2, &ANY_VALUE)], small_bytes: SMALL_ATTRIBUTE_BYTES };
+static KEY_VALUE: Shape = shape(&[single(2, &ANY_VALUE)]);
 static ENTITY_REF: Shape = shape(&[list::<String>(3, &LEAF), list::<String>(4, &LEAF)]);
 static RESOURCE: Shape = shape(&[list::<KeyValue>(1, &KEY_VALUE), list::<EntityRef>(3, &ENTITY_REF)]);
 static SCOPE: Shape = shape(&[list::<KeyValue>(3, &KEY_VALUE)]);
@@ -126,39 +120,44 @@ pub(crate) fn footprint(signal: Signal, payload: &[u8], enough: usize) -> usize 
         Signal::Logs => &LOGS,
         Signal::Traces => &TRACES,
     };
-    let mut counter = Counter { bytes: 0, enough };
+    let mut counter = Counter { rest: payload, bytes: 0, enough };
     // What is wrong with the payload is for the decoder to say.
-    let _ = counter.message(shape, payload, 0);
+    let _ = counter.message(shape, 0, 0);
     counter.bytes
 }
 
-struct Counter {
+/// Goes through a request as the decoder does: what a message holds may go on behind its end, as far as the request does,
+/// and only when it has been built is that an error.
+struct Counter<'a> {
+    rest: &'a [u8],
     bytes: usize,
     enough: usize,
 }
 
-impl Counter {
-    /// Ends early where the decoder would, or when there is no more to know.
-    fn message(&mut self, shape: &Shape, mut rest: &[u8], depth: usize) -> Result<(), Stop> {
-        while !rest.is_empty() {
-            let (number, wire_type) = decode_key(&mut rest)?;
-            if wire_type != WireType::LengthDelimited {
-                skip_field(wire_type, number, &mut rest, DecodeContext::default())?;
+impl Counter<'_> {
+    /// Counts the message that ends where there are `behind` bytes left. Ends early where the decoder would, or when there
+    /// is no more to know.
+    fn message(&mut self, shape: &Shape, behind: usize, depth: usize) -> Result<(), Stop> {
+        while self.rest.len() > behind {
+            let (number, wire_type) = decode_key(&mut self.rest)?;
+            let nested = shape.fields.iter().find(|nested| nested.number == number);
+            let (Some(nested), WireType::LengthDelimited) = (nested, wire_type) else {
+                skip_field(wire_type, number, &mut self.rest, DecodeContext::default())?;
                 continue;
-            }
-            let length = usize::try_from(decode_varint(&mut rest)?).map_err(|_| Stop)?;
-            let (inside, behind) = rest.split_at_checked(length).ok_or(Stop)?;
-            rest = behind;
-            let Some(nested) = shape.fields.iter().find(|nested| nested.number == number) else { continue };
+            };
+            let length = usize::try_from(decode_varint(&mut self.rest)?).map_err(|_| Stop)?;
+            let behind_nested = self.rest.len().checked_sub(length).ok_or(Stop)?;
             self.bytes += nested.bytes;
             if self.bytes > self.enough || depth == MAX_DEPTH {
                 return Err(Stop);
             }
-            if length > nested.shape.small_bytes && !nested.shape.fields.is_empty() {
-                self.message(nested.shape, inside, depth + 1)?;
+            if nested.shape.fields.is_empty() {
+                self.rest = &self.rest[length..];
+            } else {
+                self.message(nested.shape, behind_nested, depth + 1)?;
             }
         }
-        Ok(())
+        if self.rest.len() == behind { Ok(()) } else { Err(Stop) }
     }
 }
 
