@@ -20,7 +20,8 @@ use crate::request::Request;
 const ANY_FUTURE: i64 = i64::MAX;
 const ONE_HOUR: i64 = 3_600_000_000_000;
 
-/// The most memory that a text takes, its message included: 16 bytes for the length of each message, which may be `{},`.
+/// The most memory that a text takes, its message included: the length of each message, which may be `{},`, is a note of
+/// 8 bytes.
 const JSON_BASE_BYTES: usize = 16 * 1024;
 const JSON_BYTES_PER_BYTE: usize = 32;
 

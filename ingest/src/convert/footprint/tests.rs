@@ -48,17 +48,39 @@ fn a_message_that_breaks_off_is_counted_up_to_the_break() {
     assert_eq!(of_traces(&[&whole[..], &[0xff]].concat()), of_traces(&whole));
 }
 
+fn head(number: u8, length: usize) -> Vec<u8> {
+    let mut head = vec![number << 3 | 2];
+    prost::encoding::encode_varint(length as u64, &mut head);
+    head
+}
+
+/// The fuzzer's: the decoder builds all that a message holds before it sees that this goes on behind the message's end.
+#[test]
+fn what_goes_on_behind_the_end_of_its_message_is_counted() {
+    // Fields on the way to a list of a thousand empty elements; each but the last is said to end with the next one's head.
+    let check = |fields: &[u8], list: u8, element: usize, outside: usize| {
+        let mut payload = head(list, 0).repeat(1000);
+        let mut length = payload.len();
+        for &field in fields.iter().rev() {
+            let head = head(field, length);
+            length = head.len();
+            payload = [head, payload].concat();
+        }
+        ExportTraceServiceRequest::decode(payload.as_slice()).unwrap_err();
+        assert_eq!(of_traces(&payload), outside + 1000 * element, "{fields:?}");
+    };
+    let outside = size_of::<ResourceSpans>() + size_of::<ScopeSpans>();
+    check(&[1, 2], 2, size_of::<Span>(), outside);
+    let attribute = size_of::<Span>() + size_of::<KeyValue>();
+    check(&[1, 2, 2, 9, 2, 5], 1, size_of::<AnyValue>(), outside + attribute);
+}
+
 /// 3 MB of bytes that would be a gigabyte.
 #[test]
 fn a_request_of_empty_messages_is_refused_before_it_is_decoded() {
     let policy = Policy::Check(Limits { max_future_ns: i64::MAX });
     let context = Context { tenant: "acme".parse().unwrap(), received_ns: 1, policy };
     let spans = [18, 0].repeat(1_500_000);
-    let head = |number: u8, length: usize| {
-        let mut head = vec![number << 3 | 2];
-        prost::encoding::encode_varint(length as u64, &mut head);
-        head
-    };
     let scope = [head(2, spans.len()), spans].concat();
     let payload = [head(1, scope.len()), scope].concat();
     let refused = convert(Signal::Traces, &payload, &context).unwrap_err();
