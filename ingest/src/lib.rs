@@ -17,6 +17,7 @@
 //! | `otlp_json/` | OTLP's JSON to its protobuf bytes |
 //! | `convert/` | request bytes to a batch, pure and synchronous |
 //! | `decode.rs` | [`OtlpDecoder`]: the same conversion for the replay of the log |
+//! | `fuzzing.rs` | what the targets in `fuzz/` call |
 //! | `partial_success.rs` | what a sender is told about rejected records |
 //! | `rejections.rs` | what goes on record about them |
 //! | `status.rs` | errors as codes with OTLP's rules on retries: the only such function |
