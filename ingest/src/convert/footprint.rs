@@ -151,7 +151,8 @@ impl Counter<'_> {
             if self.bytes > self.enough || depth == MAX_DEPTH {
                 return Err(Stop);
             }
-            if nested.shape.fields.is_empty() {
+            let is_plain = std::ptr::eq(nested.shape, &raw const KEY_VALUE) && is_plain(&self.rest[..length]);
+            if is_plain || nested.shape.fields.is_empty() {
                 self.rest = &self.rest[length..];
             } else {
                 self.message(nested.shape, behind_nested, depth + 1)?;
@@ -159,6 +160,24 @@ impl Counter<'_> {
         }
         if self.rest.len() == behind { Ok(()) } else { Err(Stop) }
     }
+}
+
+/// Whether an attribute is a short key and one single value, as most of what a request consists of is: then nothing in it
+/// is a list, and it ends where it says.
+fn is_plain(attribute: &[u8]) -> bool {
+    // Field 1, the key; field 2, the value; in it field 1 a string, 2 a bool, 3 an integer, 4 a double, 7 bytes.
+    let [0x0a, key_bytes @ 0..0x80, rest @ ..] = attribute else { return false };
+    let Some([0x12, value_bytes @ 0..0x80, value @ ..]) = rest.get(usize::from(*key_bytes)..) else {
+        return false;
+    };
+    value.len() == usize::from(*value_bytes)
+        && match value {
+            [0x0a | 0x3a, bytes @ 0..0x80, text @ ..] => text.len() == usize::from(*bytes),
+            [0x10, 0..0x80] => true,
+            [0x18, more @ .., 0..0x80] => more.iter().all(|byte| *byte >= 0x80),
+            [0x21, double @ ..] => double.len() == size_of::<f64>(),
+            _ => false,
+        }
 }
 
 /// There is nothing more to count.

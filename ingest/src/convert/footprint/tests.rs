@@ -169,3 +169,37 @@ fn compare(name: &str, shape: &Shape, messages: &HashMap<String, &DescriptorProt
         }
     }
 }
+
+/// The shortcut for attributes is taken by every plain one and by none that a list may hide in.
+#[test]
+fn an_attribute_is_plain_if_it_is_a_key_and_a_single_value() {
+    let attribute = |value: Option<Value>| {
+        KeyValue { key: "http.route".to_owned(), value: Some(AnyValue { value }), key_strindex: 0 }
+            .encode_to_vec()
+    };
+    for value in [
+        Value::StringValue("/cart".to_owned()),
+        Value::StringValue(String::new()),
+        Value::BytesValue(vec![1, 2, 3]),
+        Value::BoolValue(true),
+        Value::IntValue(-1),
+        Value::IntValue(200),
+        Value::DoubleValue(0.5),
+    ] {
+        let whole = attribute(Some(value));
+        assert!(is_plain(&whole), "{whole:?}");
+        assert!((0..whole.len()).all(|end| !is_plain(&whole[..end])), "{whole:?}");
+        // A field behind the value, inside it or outside.
+        assert!(!is_plain(&[&whole[..], &[0x2a, 0]].concat()), "{whole:?}");
+    }
+    let list = ArrayValue { values: vec![AnyValue::default()] };
+    for value in [None, Some(Value::ArrayValue(list))] {
+        assert!(!is_plain(&attribute(value)));
+    }
+    // Two values: of the second, the first says nothing.
+    for first in [&[0x10, 1][..], &[0x18, 1], &[0x18, 0x80, 1], &[0x0a, 1, b'x']] {
+        let value = [first, &[0x2a, 2, 0x0a, 0]].concat();
+        let whole = [&[0x0a, 1, b'k', 0x12, value.len() as u8], &value[..]].concat();
+        assert!(!is_plain(&whole), "{whole:?}");
+    }
+}
