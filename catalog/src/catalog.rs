@@ -4,12 +4,11 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use crate::{
-    Error, FileId, Hour, Result, SequenceNumber, Signal, TenantId, TenantNumber, TimeRange, open_database,
-};
+use crate::{Error, Result, SequenceNumber, TenantId, TenantNumber, open_database};
 
+mod files;
 mod rejections;
 mod retry_window;
 
@@ -17,27 +16,9 @@ mod migrations {
     refinery::embed_migrations!("migrations");
 }
 
+pub use files::{DataFile, DeadFile, Tier};
 pub use rejections::{IngestRejection, RejectionChanges};
 pub use retry_window::{RetryWindowChange, RetryableBatch};
-
-/// One Parquet file: rows of one tenant, one signal and one hour.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DataFile {
-    pub id: FileId,
-    pub tenant: TenantNumber,
-    pub signal: Signal,
-    pub hour: Hour,
-    pub num_rows: u64,
-    pub size_bytes: u64,
-    /// BLAKE3 of the whole file, cut to 128 bits.
-    pub checksum: [u8; 16],
-    /// Exact smallest and largest `timestamp`.
-    pub timestamps: TimeRange,
-    /// Exact smallest and largest `ingest_seq`.
-    pub first_seq: SequenceNumber,
-    pub last_seq: SequenceNumber,
-    pub schema_version: u32,
-}
 
 /// Acknowledged entries that could not be read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,22 +88,6 @@ impl Catalog {
         .collect()
     }
 
-    /// Every file that queries read.
-    pub fn live_files(&self) -> Result<Vec<DataFile>> {
-        let connection = self.lock();
-        let mut statement = connection.prepare(
-            "SELECT id, tenant_number, signal, hour, num_rows, size_bytes, checksum, min_timestamp, max_timestamp,
-                    first_seq, last_seq, schema_version
-             FROM files WHERE state = 'live' ORDER BY tenant_number, signal, hour, first_seq, id",
-        )?;
-        let mut rows = statement.query([])?;
-        let mut files = Vec::new();
-        while let Some(row) = rows.next()? {
-            files.push(read_file(row)?);
-        }
-        Ok(files)
-    }
-
     /// Makes flushed rows part of the store: inserts `files`, keeps the ids of their batches and moves the flushed sequence
     /// number, atomically.
     ///
@@ -145,7 +110,7 @@ impl Catalog {
             return Err(Error::AlreadyFlushed { first_seq, flushed_seq: before });
         }
         for file in files {
-            insert_file(&transaction, file)?;
+            files::insert_file(&transaction, file)?;
         }
         retry_window.apply(&transaction, flushed_seq)?;
         transaction.execute("UPDATE store SET flushed_seq = ?1", [flushed_seq.0 as i64])?;
@@ -194,48 +159,6 @@ fn read_flushed_seq(connection: &Connection) -> Result<SequenceNumber> {
 fn find_tenant(connection: &Connection, tenant: &TenantId) -> Result<Option<TenantNumber>> {
     let mut statement = connection.prepare_cached("SELECT number FROM tenants WHERE id = ?1")?;
     Ok(statement.query_row([tenant.as_str()], |row| row.get(0).map(TenantNumber)).optional()?)
-}
-
-fn insert_file(connection: &Connection, file: &DataFile) -> Result<()> {
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO files (id, tenant_number, signal, hour, num_rows, size_bytes, checksum, min_timestamp,
-                            max_timestamp, first_seq, last_seq, schema_version)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    )?;
-    statement.execute(params![
-        file.id.to_string(),
-        file.tenant.0,
-        file.signal.code(),
-        file.hour.0,
-        file.num_rows as i64,
-        file.size_bytes as i64,
-        file.checksum,
-        file.timestamps.min_ns,
-        file.timestamps.max_ns,
-        file.first_seq.0 as i64,
-        file.last_seq.0 as i64,
-        file.schema_version,
-    ])?;
-    Ok(())
-}
-
-fn read_file(row: &Row<'_>) -> Result<DataFile> {
-    let id: String = row.get(0)?;
-    let signal: u8 = row.get(2)?;
-    let invalid = |detail: String| Error::InvalidRow { table: "files", detail };
-    Ok(DataFile {
-        id: FileId(u128::from_str_radix(&id, 16).map_err(|_| invalid(format!("id {id:?}")))?),
-        tenant: TenantNumber(row.get(1)?),
-        signal: Signal::from_code(signal).ok_or_else(|| invalid(format!("signal {signal} of file {id}")))?,
-        hour: Hour(row.get(3)?),
-        num_rows: row.get::<_, i64>(4)? as u64,
-        size_bytes: row.get::<_, i64>(5)? as u64,
-        checksum: row.get(6)?,
-        timestamps: TimeRange { min_ns: row.get(7)?, max_ns: row.get(8)? },
-        first_seq: SequenceNumber(row.get::<_, i64>(9)? as u64),
-        last_seq: SequenceNumber(row.get::<_, i64>(10)? as u64),
-        schema_version: row.get(11)?,
-    })
 }
 
 #[cfg(test)]

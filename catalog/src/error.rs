@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rusqlite::ErrorCode;
 
-use crate::SequenceNumber;
+use crate::{FileId, SequenceNumber};
 
 /// An error and its sources, as one line: what the edges log, or tell a client whose mistake it was.
 pub fn error_chain(error: &dyn std::error::Error) -> String {
@@ -66,6 +66,9 @@ pub enum Error {
         "log entries from {first_seq} on are to be flushed, but all up to {flushed_seq} are in data files already"
     )]
     AlreadyFlushed { first_seq: SequenceNumber, flushed_seq: SequenceNumber },
+
+    #[error("the data file {file} is not part of the store in the way it should be; nothing was changed")]
+    NotLive { file: FileId },
 
     #[error("catalog database error")]
     Database(#[from] rusqlite::Error),

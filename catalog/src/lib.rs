@@ -22,10 +22,11 @@ mod signal;
 mod time;
 
 pub use catalog::{
-    Catalog, DataFile, DataLoss, IngestRejection, RejectionChanges, RetryWindowChange, RetryableBatch,
+    Catalog, DataFile, DataLoss, DeadFile, IngestRejection, RejectionChanges, RetryWindowChange,
+    RetryableBatch, Tier,
 };
 pub use connection::open_database;
 pub use error::{Error, Result, error_chain};
 pub use ids::{FileId, SequenceNumber, TenantId, TenantNumber};
 pub use signal::Signal;
-pub use time::{Hour, TimeRange};
+pub use time::{Hour, TimeRange, now_ns};

@@ -1,5 +1,14 @@
 //! Time as the tables hold it: nanoseconds since the Unix epoch, UTC.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What the system's clock says.
+pub fn now_ns() -> i64 {
+    // A clock before 1970 is wrong in any case; a row must have a time.
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
+}
+
 /// The smallest and largest timestamp of some rows, both included.
 ///
 /// Units: nanoseconds since the Unix epoch, UTC.

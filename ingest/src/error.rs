@@ -90,3 +90,10 @@ pub enum Error {
     #[error("the task that stores a request ended early")]
     Interrupted(#[source] tokio::task::JoinError),
 }
+
+impl Error {
+    /// `names` is what a header says, of any length.
+    pub(crate) fn unknown_encoding(names: &str) -> Self {
+        Self::UnknownEncoding { name: names.chars().take(40).collect() }
+    }
+}

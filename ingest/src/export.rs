@@ -10,14 +10,14 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::thread::available_parallelism;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use alula_auth::Principal;
-use alula_catalog::{Signal, TenantId};
+use alula_catalog::{Signal, TenantId, now_ns};
 use alula_storage::{BatchId, Entry, Storage};
 
 use crate::body::{Encoding, Payload, Receiver, SizeLimit};
@@ -225,12 +225,6 @@ impl Inner {
         });
         task.await.map_err(Error::Interrupted)?
     }
-}
-
-fn now_ns() -> i64 {
-    // A clock before 1970 is wrong in any case; a row must have a time.
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

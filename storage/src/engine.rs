@@ -3,22 +3,25 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use alula_catalog::{Catalog, SequenceNumber, Signal, TenantId, TenantNumber};
-use object_store::local::LocalFileSystem;
+use alula_catalog::{Catalog, SequenceNumber, Signal, TenantId, TenantNumber, now_ns};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
 use crate::buffer::{Buffer, Snapshot};
+use crate::data_files::DataFiles;
+use crate::disk::{Disk, RealDisk, create_dir_durably};
 use crate::entry::{Appended, Entry, EntryDecoder};
-use crate::flush::{FlushQueue, FlushRequest, FlushThread, Flusher};
-use crate::layout::{Layout, create_dir_durably};
+use crate::flush::{FlushQueue, FlushRequest, FlushThread};
+use crate::layout::Layout;
 use crate::rejections::{RejectionGroup, RejectionLog, save_rejections};
 use crate::replay::{reconcile_files, replay};
-use crate::retry_window::{BatchKey, Bounds, Entered, RetryWindow, Stored, Turn, system_ns};
+use crate::retry_window::{BatchKey, Bounds, Entered, RetryWindow, Stored, Turn};
+use crate::store::Store;
 use crate::wal::{Append, Command, Frame, MAX_PAYLOAD_BYTES, WalWriter, WriterHandle, payload_bytes};
 use crate::{BatchId, Config, Error, Result};
 
@@ -135,38 +138,45 @@ impl Storage {
     /// `DirectoryInUse` — another process has it. `RefusedCorruption`, `NewerFormat`, `CorruptSegment`, `Undecodable` — the log
     /// needs a person. `Io`, `Catalog` — the disk or the catalog failed.
     pub fn open(config: &Config, catalog: Arc<Catalog>, decoder: &dyn EntryDecoder) -> Result<Self> {
-        let layout = Layout::new(config.data_dir.clone());
+        Self::open_on(Arc::new(RealDisk), config, catalog, decoder)
+    }
+
+    /// [`Self::open`] on any disk.
+    pub(crate) fn open_on(
+        disk: Arc<dyn Disk>,
+        config: &Config,
+        catalog: Arc<Catalog>,
+        decoder: &dyn EntryDecoder,
+    ) -> Result<Self> {
+        let layout = Layout::new(config.data_dir.clone(), disk);
         let lock = layout.lock()?;
-        create_dir_durably(&layout.wal_dir())?;
-        create_dir_durably(&layout.data_root())?;
+        create_dir_durably(layout.disk(), &layout.wal_dir())?;
+        create_dir_durably(layout.disk(), &layout.data_root())?;
         let store_uuid = catalog.store_uuid()?;
         let live = catalog.live_files()?;
         let tenants =
             catalog.tenants()?.into_iter().map(|(number, id)| (id, number)).collect::<HashMap<_, _>>();
-        let data_files =
-            LocalFileSystem::new_with_prefix(layout.data_root()).map_err(|source| Error::Io {
-                path: layout.data_root(),
-                doing: "cannot open the directory of data files",
-                source: std::io::Error::other(source),
-            })?;
-        let snapshot = Snapshot::new(Arc::new(data_files), tenants, live.clone());
+        let data_files = Arc::new(DataFiles::new(layout.clone()));
+        let snapshot = Snapshot::new(Arc::clone(&data_files), tenants, live.clone());
         let buffer = Arc::new(Buffer::new(snapshot));
         let retry_window = load_retry_window(&catalog)?;
-        let flusher = Flusher {
+        let store = Arc::new(Store {
             layout: layout.clone(),
             catalog: Arc::clone(&catalog),
             buffer: Arc::clone(&buffer),
             store_uuid,
             retry_window: Arc::clone(&retry_window),
-        };
-        reconcile_files(&flusher, &live)?;
-        let last_seq = replay(&flusher, config, decoder)?;
-        retry_window.start(system_ns(), Instant::now());
+            data_files,
+            stopping: AtomicBool::new(false),
+        });
+        reconcile_files(&store, &live)?;
+        let last_seq = replay(&store, config, decoder)?;
+        retry_window.start(now_ns(), Instant::now());
 
         let (wal_writer, writer) =
             WalWriter::new(layout, Arc::clone(&buffer), store_uuid, config.wal_segment_bytes, last_seq);
         let (flush, flush_requests) = sync_channel(FLUSH_QUEUE);
-        let flush_thread = FlushThread::new(flusher, writer.clone(), config, flush_requests);
+        let flush_thread = FlushThread::new(store, writer.clone(), config, flush_requests);
         let rejections = Arc::new(RejectionLog::load(&catalog));
         let (saving, stop) = sync_channel(0);
         let saver = {

@@ -1,6 +1,6 @@
 //! What can go wrong in storage, named after what the caller can do about it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use alula_catalog::SequenceNumber;
 
@@ -50,6 +50,12 @@ pub enum Error {
     )]
     RefusedCorruption { path: PathBuf, first: SequenceNumber, last: SequenceNumber },
 
+    #[error(
+        "the data file {file} is damaged: its checksum is not the one it was written with; restore it from a backup, \
+         or run `alula verify`"
+    )]
+    CorruptFile { file: String },
+
     #[error("{path} has format version {found}, this version of alula reads up to {known}; use a newer one")]
     NewerFormat { path: PathBuf, found: u32, known: u32 },
 
@@ -96,6 +102,12 @@ pub enum ErrorKind {
 }
 
 impl Error {
+    /// For `map_err`: what was being done to which path when the disk failed.
+    pub(crate) fn io(path: &Path, doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, doing, source }
+    }
+
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::WrongSchema => ErrorKind::InvalidInput,
@@ -108,6 +120,7 @@ impl Error {
             // The first entry of a tenant on a full disk: the sender keeps it and tries again.
             Self::Catalog(error) if error.is_temporary() => ErrorKind::Unavailable,
             Self::CorruptSegment { .. }
+            | Self::CorruptFile { .. }
             | Self::RefusedCorruption { .. }
             | Self::NewerFormat { .. }
             | Self::Undecodable { .. } => ErrorKind::Corrupted,

@@ -7,19 +7,18 @@
 //! A crash before the COMMIT leaves the rows in the log and the files as orphans; a crash after it leaves old segments, whose
 //! entries the next start skips. If a step fails, the frozen rows stay visible and the next attempt goes on from that step.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use alula_catalog::{Catalog, DataFile};
+use alula_catalog::{DataFile, now_ns};
 use tokio::sync::oneshot;
 
-use crate::buffer::Buffer;
-use crate::layout::{Layout, sync_dir};
+use crate::disk::sync_dir;
+use crate::layout::Layout;
 use crate::parquet::{FileIdentity, partition_rows, write_data_file};
-use crate::retry_window::{RetryWindow, system_ns};
+use crate::store::Store;
 use crate::wal::{Command, Cut, WriterHandle};
 use crate::{Config, Error, Result};
 
@@ -39,17 +38,7 @@ pub(crate) enum FlushRequest {
 
 pub(crate) type FlushQueue = SyncSender<FlushRequest>;
 
-/// Everything a flush touches.
-#[derive(Debug)]
-pub(crate) struct Flusher {
-    pub layout: Layout,
-    pub catalog: Arc<Catalog>,
-    pub buffer: Arc<Buffer>,
-    pub store_uuid: [u8; 16],
-    pub retry_window: Arc<RetryWindow>,
-}
-
-impl Flusher {
+impl Store {
     /// Writes all frozen rows to files and makes them part of the store.
     ///
     /// Durable: when this returns, the rows no longer need the log.
@@ -58,7 +47,7 @@ impl Flusher {
             flush.files = self.write_files()?;
         }
         let (flushed, last) = (self.catalog.flushed_seq()?, flush.cut.last_seq);
-        let retry_window = self.retry_window.change_of_flush(flushed, last, system_ns(), Instant::now());
+        let retry_window = self.retry_window.change_of_flush(flushed, last, now_ns(), Instant::now());
         // A COMMIT that failed may still be on disk, so the files stay and the next attempt commits these same ones.
         self.catalog.commit_flush(&flush.files, last, &retry_window)?;
         let files = std::mem::take(&mut flush.files);
@@ -75,7 +64,7 @@ impl Flusher {
         let written = self.write_files_into(&mut files);
         if written.is_err() {
             for file in &files {
-                let _ = fs::remove_file(self.layout.data_file(file));
+                self.discard(file);
             }
         }
         written.map(|()| files)
@@ -92,7 +81,9 @@ impl Flusher {
                 signal: key.signal,
             };
             for partition in partition_rows(key.signal, &table.frozen)? {
-                files.push(write_data_file(&self.layout, &identity, &partition)?);
+                let file = write_data_file(&self.layout, &identity, &partition)?;
+                self.data_files.note_verified(file.id);
+                files.push(file);
             }
         }
         Ok(())
@@ -118,11 +109,11 @@ impl PendingFlush {
 /// A segment that cannot be removed is harmless: its entries are skipped at the next start.
 pub(crate) fn remove_segments(layout: &Layout, segments: &[PathBuf]) {
     for segment in segments {
-        if let Err(error) = fs::remove_file(segment) {
+        if let Err(error) = layout.disk().remove_file(segment) {
             tracing::warn!(segment = %segment.display(), %error, "cannot remove a flushed log segment");
         }
     }
-    if let Err(error) = sync_dir(&layout.wal_dir()) {
+    if let Err(error) = sync_dir(layout.disk(), &layout.wal_dir()) {
         tracing::warn!(%error, "cannot sync the log directory");
     }
 }
@@ -130,7 +121,7 @@ pub(crate) fn remove_segments(layout: &Layout, segments: &[PathBuf]) {
 /// The loop of the flush thread.
 #[derive(Debug)]
 pub(crate) struct FlushThread {
-    flusher: Flusher,
+    store: Arc<Store>,
     writer: WriterHandle,
     flush_bytes: usize,
     flush_interval: Duration,
@@ -141,13 +132,13 @@ pub(crate) struct FlushThread {
 
 impl FlushThread {
     pub(crate) fn new(
-        flusher: Flusher,
+        store: Arc<Store>,
         writer: WriterHandle,
         config: &Config,
         requests: Receiver<FlushRequest>,
     ) -> Self {
         Self {
-            flusher,
+            store,
             writer,
             flush_bytes: config.flush_bytes,
             flush_interval: config.flush_interval,
@@ -173,7 +164,7 @@ impl FlushThread {
                 Ok(FlushRequest::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
                     let now = Instant::now();
-                    let hot_bytes = self.flusher.buffer.hot_bytes();
+                    let hot_bytes = self.store.buffer.hot_bytes();
                     oldest = if hot_bytes == 0 { None } else { oldest.or(Some(now)) };
                     let aged = oldest.is_some_and(|since| now - since >= self.flush_interval);
                     let due = hot_bytes >= self.flush_bytes || aged || self.pending.is_some();
@@ -195,16 +186,16 @@ impl FlushThread {
     /// Flushes what an earlier attempt left, then everything that is in the buffer now.
     fn flush(&mut self) -> Result<()> {
         if let Some(pending) = &mut self.pending {
-            self.flusher.commit_frozen(pending)?;
+            self.store.commit_frozen(pending)?;
             self.pending = None;
         }
-        if self.flusher.buffer.hot_bytes() == 0 {
+        if self.store.buffer.hot_bytes() == 0 {
             return Ok(());
         }
         let (sender, receiver) = oneshot::channel();
         self.writer.send(Command::Freeze(sender))?;
         let cut = receiver.blocking_recv().map_err(|_| Error::ThreadEnded("alula-wal"))?;
-        self.flusher.commit_frozen(self.pending.insert(PendingFlush::new(cut)))?;
+        self.store.commit_frozen(self.pending.insert(PendingFlush::new(cut)))?;
         self.pending = None;
         Ok(())
     }

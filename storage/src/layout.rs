@@ -1,4 +1,4 @@
-//! Every path inside the data directory, and the file operations that make a name durable.
+//! Every path inside the data directory, and the disk that it is on.
 //!
 //! ```text
 //! <data_dir>/
@@ -6,26 +6,39 @@
 //!   catalog.db                                           tenants, data files, flushed sequence number
 //!   wal/<first sequence number, 20 digits>.wal           segments of the write-ahead log
 //!   wal/quarantine/<segment>                             damaged segments, kept for a look
-//!   data/<signal>/<tenant number>/YYYY/MM/DD/HH/<id>.parquet
+//!   data/<signal>/<tenant number>/YYYY/MM/DD/HH/<id>.parquet   rows of an hour
+//!   data/<signal>/<tenant number>/YYYY/MM/DD/<id>.parquet      rows of a day, once it is compacted
 //! ```
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use alula_catalog::{DataFile, SequenceNumber};
 
+use crate::disk::{Disk, create_dir_durably};
 use crate::{Error, Result};
 
 /// The paths of one data directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     root: PathBuf,
+    disk: Arc<dyn Disk>,
 }
 
 impl Layout {
-    pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root }
+    pub(crate) fn new(root: PathBuf, disk: Arc<dyn Disk>) -> Self {
+        Self { root, disk }
+    }
+
+    /// What all files below the root are read and written by.
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        self.disk.as_ref()
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
     pub(crate) fn wal_dir(&self) -> PathBuf {
@@ -47,7 +60,8 @@ impl Layout {
     /// Where a data file is, relative to [`Self::data_root`].
     pub(crate) fn data_file_name(file: &DataFile) -> String {
         let (year, month, day, hour) = file.hour.civil();
-        format!("{}/{}/{year:04}/{month:02}/{day:02}/{hour:02}/{}.parquet", file.signal, file.tenant, file.id)
+        let hour = if file.num_hours == 1 { format!("{hour:02}/") } else { String::new() };
+        format!("{}/{}/{year:04}/{month:02}/{day:02}/{hour}{}.parquet", file.signal, file.tenant, file.id)
     }
 
     pub(crate) fn data_file(&self, file: &DataFile) -> PathBuf {
@@ -56,9 +70,12 @@ impl Layout {
 
     /// Takes the data directory for this process, until the returned file is dropped.
     ///
-    /// The lock belongs to the open file: the kernel releases it when the process ends, however it ends.
+    /// The lock belongs to the open file: the kernel releases it when the process ends, however it ends. It is of no use
+    /// after a crash and so the one file that is not written through [`Self::disk`].
     pub(crate) fn lock(&self) -> Result<File> {
-        create_dir_durably(&self.root)?;
+        create_dir_durably(self.disk(), &self.root)?;
+        // Where the disk is not the machine's.
+        std::fs::create_dir_all(&self.root).map_err(Error::io(&self.root, "cannot create the directory"))?;
         let path = self.root.join("LOCK");
         let io = |doing| move |source| Error::Io { path: self.root.join("LOCK"), doing, source };
         let mut file = File::options()
@@ -84,31 +101,5 @@ impl Layout {
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .map_err(io("cannot write the lock file"))?;
         Ok(file)
-    }
-}
-
-/// Makes directory entries durable: a new name survives power loss only after its directory was synced.
-pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| Error::Io {
-        path: dir.to_owned(),
-        doing: "cannot sync the directory",
-        source,
-    })
-}
-
-/// Creates a directory and its missing ancestors, each durable in its parent.
-pub(crate) fn create_dir_durably(dir: &Path) -> Result<()> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    create_dir_durably(parent)?;
-    match fs::create_dir(dir) {
-        Ok(()) => sync_dir(parent).inspect_err(|_| {
-            // The next call must not find it and take it for durable.
-            let _ = fs::remove_dir(dir);
-        }),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(source) => Err(Error::Io { path: dir.to_owned(), doing: "cannot create the directory", source }),
     }
 }

@@ -5,6 +5,9 @@
 //! | `engine.rs` | [`Storage`]: append, snapshot, flush, close; the only façade |
 //! | `wal/` | the log: frame format, the writer thread with group commit, recovery |
 //! | `buffer/` | rows that are durable but not yet in files, as chunks behind an immutable [`Snapshot`] |
+//! | `disk/` | the file operations below all this, real or simulated |
+//! | `store.rs` | what the flush and all maintenance share |
+//! | `data_files.rs` | reads data files, each compared with its checksum first |
 //! | `parquet/` | from chunks to Parquet files, written durably |
 //! | `flush.rs` | the thread that moves the buffer into files |
 //! | `rejections.rs` | what ingest refused, for `system.ingest_rejections` |
@@ -22,6 +25,8 @@
 
 mod buffer;
 mod config;
+mod data_files;
+mod disk;
 mod engine;
 mod entry;
 mod error;
@@ -31,6 +36,7 @@ mod parquet;
 mod rejections;
 mod replay;
 mod retry_window;
+mod store;
 #[cfg(feature = "datafusion")]
 pub mod table;
 #[cfg(test)]

@@ -21,7 +21,7 @@
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use alula_catalog::{RetryWindowChange, RetryableBatch, SequenceNumber, TenantNumber};
 use tokio::sync::oneshot;
@@ -398,12 +398,6 @@ impl WindowClock {
     fn ahead_of(&self, system_ns: i64) -> i64 {
         self.read.map_or(0, |_| self.now_ns.saturating_sub(system_ns))
     }
-}
-
-/// What the system's clock says, in nanoseconds since the Unix epoch.
-pub(crate) fn system_ns() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -9,18 +9,17 @@ use std::time::Duration;
 use alula_catalog::schema::{
     ATTRIBUTES, BODY, INGESTED_AT, SERVICE_NAME, SEVERITY_NUMBER, TENANT_ID, TIMESTAMP, entry_schema,
 };
-use alula_catalog::{Catalog, Signal, TenantId};
+use alula_catalog::{Catalog, Signal, TenantId, now_ns};
 use arrow::array::{
     ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, StringArray, TimestampNanosecondArray,
     new_null_array,
 };
 use arrow::datatypes::{DataType, Int32Type};
 use bytes::Bytes;
-use object_store::ObjectStoreExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::disk::RealDisk;
 use crate::layout::Layout;
-use crate::retry_window::system_ns;
 use crate::{BatchId, Config, Entry, EntryDecoder, LoggedEntry, OnCorruption, Storage};
 
 /// `count` log records, one second apart from `first_s`, with the bodies `<label>-0`, `<label>-1`, ... Received at this
@@ -30,7 +29,7 @@ pub(crate) fn entry(tenant: &str, label: &str, first_s: i64, count: usize) -> En
     let tenant: TenantId = tenant.parse().unwrap();
     Entry {
         signal: Signal::Logs,
-        received_ns: system_ns(),
+        received_ns: now_ns(),
         batch_id: Some(BatchId::of(&tenant, Signal::Logs, payload.as_bytes())),
         batch: rows(&tenant, label, first_s, count),
         tenant,
@@ -91,6 +90,11 @@ pub(crate) fn config(dir: &Path) -> Config {
     }
 }
 
+/// The paths of a data directory on the machine's own disk.
+pub(crate) fn layout(dir: &Path) -> Layout {
+    Layout::new(dir.to_owned(), Arc::new(RealDisk))
+}
+
 pub(crate) fn open(config: Config) -> crate::Result<Storage> {
     std::fs::create_dir_all(&config.data_dir).unwrap();
     let catalog = Arc::new(Catalog::open(&config.data_dir.join("catalog.db")).unwrap());
@@ -104,9 +108,8 @@ pub(crate) async fn bodies(storage: &Storage, tenant: &str) -> BTreeMap<String, 
     let chunks = table.hot.iter().chain(&table.frozen);
     let mut batches: Vec<_> = chunks.map(|chunk| chunk.batch.clone()).collect();
     for file in table.files.iter() {
-        let path = Layout::data_file_name(file).into();
-        let bytes = snapshot.data_files().get(&path).await.unwrap().bytes().await.unwrap();
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
+        let reader = snapshot.data_files().open(file).unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(reader).unwrap().build().unwrap();
         batches.extend(reader.map(Result::unwrap));
     }
     let mut counts = BTreeMap::new();

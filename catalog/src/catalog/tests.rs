@@ -1,11 +1,14 @@
 use super::*;
+use crate::{FileId, Hour, Signal, TimeRange};
 
-fn file(id: u128, tenant: TenantNumber, first_seq: u64, last_seq: u64) -> DataFile {
+pub(super) fn file(id: u128, tenant: TenantNumber, first_seq: u64, last_seq: u64) -> DataFile {
     DataFile {
         id: FileId(id),
         tenant,
         signal: Signal::Logs,
         hour: Hour(495_000),
+        num_hours: 1,
+        tier: Tier::Local,
         num_rows: 10,
         size_bytes: 2_048,
         checksum: [7; 16],
@@ -13,6 +16,7 @@ fn file(id: u128, tenant: TenantNumber, first_seq: u64, last_seq: u64) -> DataFi
         first_seq: SequenceNumber(first_seq),
         last_seq: SequenceNumber(last_seq),
         schema_version: 1,
+        deletions_applied: 0,
     }
 }
 

@@ -140,7 +140,7 @@ async fn export(ingest: &Ingest, signal: Signal, request: Request<Body>) -> Resu
 fn encoding_of(headers: &HeaderMap) -> Result<Encoding> {
     let Some(value) = headers.get("grpc-encoding") else { return Ok(Encoding::Identity) };
     let name = String::from_utf8_lossy(value.as_bytes());
-    Encoding::of(&name).ok_or_else(|| Error::UnknownEncoding { name: name.chars().take(40).collect() })
+    Encoding::of(&name).ok_or_else(|| Error::unknown_encoding(&name))
 }
 
 /// One message, and in the trailers that all went well.

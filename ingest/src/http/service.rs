@@ -134,7 +134,7 @@ fn encoding_of(headers: &HeaderMap) -> Result<Encoding> {
     for value in headers.get_all(CONTENT_ENCODING) {
         let names = String::from_utf8_lossy(value.as_bytes());
         for name in names.split(',') {
-            let unknown = || Error::UnknownEncoding { name: names.chars().take(40).collect() };
+            let unknown = || Error::unknown_encoding(&names);
             match (Encoding::of(name).ok_or_else(unknown)?, encoding) {
                 (Encoding::Identity, _) => {}
                 (named, Encoding::Identity) => encoding = named,

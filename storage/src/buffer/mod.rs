@@ -22,7 +22,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use alula_catalog::{DataFile, TenantId, TenantNumber};
+use alula_catalog::{DataFile, FileId, TenantId, TenantNumber};
 use arc_swap::ArcSwap;
 
 pub(crate) use chunk::{Chunk, sequences_of, timestamps_of};
@@ -136,6 +136,19 @@ impl Buffer {
             next.add_files(files);
         });
         self.frozen_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// Replaces files by others that hold the same rows, or fewer, in one swap. Returns the replaced ones.
+    ///
+    /// A snapshot from before still names them, so they stay on disk until it is gone.
+    pub(crate) fn replace_files(&self, dead: &[FileId], live: Vec<DataFile>) -> Vec<Arc<DataFile>> {
+        let dead = dead.iter().copied().collect();
+        let mut removed = Vec::new();
+        self.change(|next| {
+            removed = next.remove_files(&dead);
+            next.add_files(live);
+        });
+        removed
     }
 
     /// Keeps every change waiting: the log's writer stops between the sync of a group and its publication.

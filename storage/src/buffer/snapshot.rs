@@ -1,12 +1,12 @@
 //! What a query sees: buffer, files and rejections of all tenants at one instant.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use alula_catalog::{DataFile, Signal, TenantId, TenantNumber};
-use object_store::ObjectStore;
+use alula_catalog::{DataFile, FileId, Signal, TenantId, TenantNumber};
 
 use super::Chunk;
+use crate::data_files::DataFiles;
 use crate::rejections::{Rejections, TenantRejections};
 
 /// One table of one tenant.
@@ -30,7 +30,7 @@ pub(crate) struct TableSnapshot {
 /// It holds no lock and costs nothing to keep but the memory of its chunks.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    data_files: Arc<dyn ObjectStore>,
+    data_files: Arc<DataFiles>,
     tenants: Arc<HashMap<TenantId, TenantNumber>>,
     tables: Arc<HashMap<TableKey, Arc<TableSnapshot>>>,
     /// Empty in the buffer's own snapshots.
@@ -39,7 +39,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(crate) fn new(
-        data_files: Arc<dyn ObjectStore>,
+        data_files: Arc<DataFiles>,
         tenants: HashMap<TenantId, TenantNumber>,
         files: Vec<DataFile>,
     ) -> Self {
@@ -98,6 +98,17 @@ impl Snapshot {
         }
     }
 
+    /// Takes files out. Returns them.
+    pub(super) fn remove_files(&mut self, ids: &HashSet<FileId>) -> Vec<Arc<DataFile>> {
+        let mut removed = Vec::new();
+        let tables = Arc::make_mut(&mut self.tables).values_mut();
+        for table in tables.filter(|table| table.files.iter().any(|file| ids.contains(&file.id))) {
+            let files = Arc::make_mut(&mut Arc::make_mut(table).files);
+            removed.extend(files.extract_if(.., |file| ids.contains(&file.id)));
+        }
+        removed
+    }
+
     pub(super) fn add_tenant(&mut self, id: TenantId, number: TenantNumber) {
         Arc::make_mut(&mut self.tenants).insert(id, number);
     }
@@ -105,8 +116,8 @@ impl Snapshot {
 
 #[cfg_attr(not(any(test, feature = "datafusion")), expect(dead_code, reason = "only the scan reads rows"))]
 impl Snapshot {
-    /// Where the scan reads data files, by their names relative to the root of all data.
-    pub(crate) fn data_files(&self) -> &Arc<dyn ObjectStore> {
+    /// What the scan opens data files with.
+    pub(crate) fn data_files(&self) -> &Arc<DataFiles> {
         &self.data_files
     }
 

@@ -1,16 +1,17 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use alula_catalog::{SequenceNumber, Signal};
 
-use object_store::memory::InMemory;
-
 use super::*;
-use crate::testing::entry;
+use crate::data_files::DataFiles;
+use crate::testing::{entry, layout};
 
 const KEY: TableKey = TableKey { tenant: TenantNumber(1), signal: Signal::Logs };
 
 fn buffer() -> Buffer {
-    Buffer::new(Snapshot::new(Arc::new(InMemory::new()), HashMap::new(), Vec::new()))
+    let data_files = Arc::new(DataFiles::new(layout(Path::new("unused"))));
+    Buffer::new(Snapshot::new(data_files, HashMap::new(), Vec::new()))
 }
 
 fn append(buffer: &Buffer, seq: u64, rows: usize) {

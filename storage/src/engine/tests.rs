@@ -433,7 +433,7 @@ fn the_end_of_every_thread_is_waited_for_also_past_one_that_panicked() {
             spawn("saves", move || assert!(stop.recv().is_err())).unwrap(),
         ],
         saving,
-        _lock: Layout::new(dir.path().to_owned()).lock().unwrap(),
+        _lock: crate::testing::layout(dir.path()).lock().unwrap(),
     };
     assert!(matches!(running.join(), Err(Error::ThreadEnded("panics"))));
     assert_eq!(work.try_recv(), Ok(()));

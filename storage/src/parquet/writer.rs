@@ -3,19 +3,18 @@
 //! Our own writer, because `object_store` 0.13 never syncs a local file: after a power cut, what it had reported as
 //! written is gone or empty.
 
-use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use alula_catalog::schema::SCHEMA_VERSION;
-use alula_catalog::{DataFile, FileId, Signal, TenantId, TenantNumber};
+use alula_catalog::{DataFile, FileId, Signal, TenantId, TenantNumber, Tier};
 use parquet::arrow::ArrowWriter;
 
 use super::Partition;
 use super::properties::{footer, writer_properties};
 use crate::buffer::{sequences_of, timestamps_of};
-use crate::layout::{Layout, create_dir_durably, sync_dir};
+use crate::disk::{Disk, DiskFile, create_dir_durably, sync_dir};
+use crate::layout::Layout;
 use crate::{Error, Result};
 
 /// Rows handed to the Parquet encoder at a time.
@@ -46,6 +45,8 @@ pub(crate) fn write_data_file(
         tenant: identity.tenant,
         signal: identity.signal,
         hour: partition.hour,
+        num_hours: 1,
+        tier: Tier::Local,
         num_rows: partition.rows.num_rows() as u64,
         size_bytes: 0,
         checksum: [0; 16],
@@ -53,19 +54,21 @@ pub(crate) fn write_data_file(
         first_seq,
         last_seq,
         schema_version: SCHEMA_VERSION,
+        deletions_applied: 0,
     };
     let path = layout.data_file(&file);
     let dir = path.parent().unwrap_or(Path::new("."));
-    create_dir_durably(dir)?;
+    let disk = layout.disk();
+    create_dir_durably(disk, dir)?;
     let temporary = path.with_extension("parquet.tmp");
-    let written = encode(&temporary, &file, identity, partition).and_then(|hashing| {
+    let written = encode(disk, &temporary, &file, identity, partition).and_then(|hashing| {
         let io = |doing| {
             let path = path.clone();
             move |source| Error::Io { path, doing, source }
         };
         hashing.file.sync_data().map_err(io("cannot sync the data file"))?;
-        fs::rename(&temporary, &path).map_err(io("cannot rename the data file"))?;
-        sync_dir(dir)?;
+        disk.rename(&temporary, &path).map_err(io("cannot rename the data file"))?;
+        sync_dir(disk, dir)?;
         Ok(hashing)
     });
     match written {
@@ -76,7 +79,7 @@ pub(crate) fn write_data_file(
         }
         Err(error) => {
             // Gives the space back, which may be why it failed. What cannot be removed is swept at the next start.
-            let _ = fs::remove_file(&temporary).or_else(|_| fs::remove_file(&path));
+            let _ = disk.remove_file(&temporary).or_else(|_| disk.remove_file(&path));
             Err(error)
         }
     }
@@ -89,6 +92,7 @@ pub(crate) fn is_data_file_name(name: &str) -> bool {
 }
 
 fn encode(
+    disk: &dyn Disk,
     path: &Path,
     file: &DataFile,
     identity: &FileIdentity<'_>,
@@ -98,7 +102,7 @@ fn encode(
     let footer = footer(file, identity.tenant_id.as_str(), identity.store_uuid);
     let properties = writer_properties(file.signal, rows.num_rows(), footer);
     let parquet_error = |source| Error::Parquet { path: path.to_owned(), source };
-    let target = HashingFile::create(path).map_err(|source| Error::Io {
+    let target = HashingFile::create(disk, path).map_err(|source| Error::Io {
         path: path.to_owned(),
         doing: "cannot create the data file",
         source,
@@ -114,27 +118,26 @@ fn encode(
 /// A file that hashes what is written to it.
 #[derive(Debug)]
 struct HashingFile {
-    file: File,
+    file: Box<dyn DiskFile>,
     hasher: blake3::Hasher,
     bytes: u64,
 }
 
 impl HashingFile {
-    fn create(path: &Path) -> io::Result<Self> {
-        let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-        Ok(Self { file, hasher: blake3::Hasher::new(), bytes: 0 })
+    fn create(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
+        Ok(Self { file: disk.create(path)?, hasher: blake3::Hasher::new(), bytes: 0 })
     }
 }
 
 impl Write for HashingFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.bytes += written as u64;
-        Ok(written)
+        self.file.write_all_at(bytes, self.bytes)?;
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        Ok(())
     }
 }

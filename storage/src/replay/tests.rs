@@ -1,6 +1,7 @@
 //! Starts that are interrupted, and what they leave for the next one.
 
 use std::error::Error as StdError;
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

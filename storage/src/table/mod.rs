@@ -6,6 +6,7 @@
 //! | `system/` | [`SystemTable`]: the tables of the schema `system`, bound the same way |
 //! | `scan.rs` | [`TelemetryScan`]: the plan node that streams buffer and files |
 //! | `buffer_source.rs` | the buffer side of a scan |
+//! | `file_set.rs` | the object store that a scan reads its files from, and only those |
 //! | `pruning.rs` | leaves out files and chunks whose statistics rule a filter out |
 //! | `sealed_stores.rs` | the object-store registry that a session must have |
 //! | `guard.rs` | the filter and the checks that every plan gets on top |
@@ -17,6 +18,7 @@
 //! 3. [`bind_tenant`] and [`guard_physical`] refuse a plan with a leaf that is not the tenant's.
 
 mod buffer_source;
+mod file_set;
 mod guard;
 mod provider;
 mod pruning;

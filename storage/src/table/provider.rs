@@ -18,13 +18,14 @@ use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use object_store::ObjectStore;
 
 use super::buffer_source::BufferSource;
+use super::file_set::FileSet;
 use super::pruning::Pruner;
 use super::scan::TelemetryScan;
 use crate::Snapshot;
 use crate::buffer::TableSnapshot;
+use crate::data_files::DataFiles;
 use crate::layout::Layout;
 
 /// The name under which plans speak of the data directory. The session's registry resolves no URL at all; files are
@@ -37,7 +38,7 @@ pub struct TelemetryTable {
     tenant: TenantId,
     signal: Signal,
     rows: Arc<TableSnapshot>,
-    files: Arc<dyn ObjectStore>,
+    data_files: Arc<DataFiles>,
 }
 
 impl TelemetryTable {
@@ -47,7 +48,7 @@ impl TelemetryTable {
             tenant: tenant.clone(),
             signal,
             rows: snapshot.table(tenant, signal),
-            files: Arc::clone(snapshot.data_files()),
+            data_files: Arc::clone(snapshot.data_files()),
         }
     }
 
@@ -72,7 +73,8 @@ impl TelemetryTable {
         let groups = FileGroup::new(kept.iter().map(|file| partitioned_file(&schema, file)).collect())
             .split_files(state.config().target_partitions());
         let metadata_cache = state.runtime_env().cache_manager.get_file_metadata_cache();
-        let reader = CachedParquetFileReaderFactory::new(Arc::clone(&self.files), metadata_cache);
+        let files = Arc::new(FileSet::new(&self.data_files, &kept));
+        let reader = CachedParquetFileReaderFactory::new(files, metadata_cache);
         let source =
             ParquetSource::new(TableSchema::from(schema)).with_parquet_file_reader_factory(Arc::new(reader));
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))

@@ -6,7 +6,6 @@
 //! entries to be durable, they had been acknowledged, and their loss is reported. The one blind spot is the last group
 //! before a crash, if the disk damages it afterwards.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use alula_catalog::SequenceNumber;
@@ -16,6 +15,7 @@ use super::format::{
     SegmentHeader, decode_frame,
 };
 use super::scan::{FrameAt, SegmentScan, scan_segment};
+use crate::disk::{Disk, read_exact_at};
 use crate::layout::Layout;
 use crate::{Error, Result};
 
@@ -51,8 +51,8 @@ impl RecoveredSegment {
     /// Reads the frames to replay, in order.
     ///
     /// Bounds: holds one segment in memory.
-    pub(crate) fn frames(&self) -> Result<Vec<Frame>> {
-        let bytes = read(&self.path)?;
+    pub(crate) fn frames(&self, disk: &dyn Disk) -> Result<Vec<Frame>> {
+        let bytes = read(disk, &self.path)?;
         let damaged = |at: &FrameAt, reason| Error::CorruptSegment {
             path: self.path.clone(),
             offset: at.offset as u64,
@@ -97,11 +97,12 @@ pub(crate) fn recover(
     store_uuid: [u8; 16],
     flushed: SequenceNumber,
 ) -> Result<RecoveredLog> {
+    let disk = layout.disk();
     let mut log = RecoveredLog { last_seq: flushed, ..RecoveredLog::default() };
     let mut unreadable = Vec::new();
     let mut segments: Vec<Scanned> = Vec::new();
-    let paths = list_segments(&layout.wal_dir())?;
-    let headers = paths.iter().map(|path| read_header(path)).collect::<Result<Vec<_>>>()?;
+    let paths = list_segments(disk, &layout.wal_dir())?;
+    let headers = paths.iter().map(|path| read_header(disk, path)).collect::<Result<Vec<_>>>()?;
     for (index, path) in paths.iter().enumerate() {
         let Some(header) = headers[index].clone() else {
             unreadable.push(index);
@@ -116,7 +117,7 @@ pub(crate) fn recover(
             None | Some(NOT_ABANDONED) => usize::MAX,
             Some(abandoned_at) => abandoned_at as usize,
         };
-        let bytes = read(path)?;
+        let bytes = read(disk, path)?;
         let scan = scan_segment(&bytes, limit, header.salt, header.first_seq);
         segments.push(Scanned {
             path: path.clone(),
@@ -134,7 +135,7 @@ pub(crate) fn recover(
         report_missing_start(path, flushed, &mut log);
     }
     for index in unreadable {
-        report_unreadable(paths[index].clone(), last_before(&paths, index + 1), flushed, &mut log)?;
+        report_unreadable(disk, paths[index].clone(), last_before(&paths, index + 1), flushed, &mut log)?;
     }
     Ok(log)
 }
@@ -204,13 +205,14 @@ fn report_missing_start(first_segment: &Path, flushed: SequenceNumber, log: &mut
 
 /// A segment whose header is damaged: without its salt no frame of it can be told from noise.
 fn report_unreadable(
+    disk: &dyn Disk,
     path: PathBuf,
     last_expected: Option<SequenceNumber>,
     flushed: SequenceNumber,
     log: &mut RecoveredLog,
 ) -> Result<()> {
     let first = first_seq_of(&path).unwrap_or_else(|| log.last_seq.next());
-    let bytes = fs::metadata(&path).map_err(io(&path, "cannot read the segment's size"))?.len();
+    let bytes = disk.file_len(&path).map_err(Error::io(&path, "cannot read the segment's size"))?;
     // Without a later segment: no more entries than this can have been in it, so numbers above are certainly unused.
     let most = SequenceNumber(first.0.saturating_add(bytes / FRAME_HEADER_BYTES as u64));
     let last = last_expected.unwrap_or(most);
@@ -224,14 +226,13 @@ fn report_unreadable(
 }
 
 /// None if the header is damaged.
-fn read_header(path: &Path) -> Result<Option<SegmentHeader>> {
-    let mut bytes = [0; SEGMENT_HEADER_BYTES];
-    let mut file = fs::File::open(path).map_err(io(path, "cannot open the log segment"))?;
-    match std::io::Read::read_exact(&mut file, &mut bytes) {
-        Ok(()) => {}
+fn read_header(disk: &dyn Disk, path: &Path) -> Result<Option<SegmentHeader>> {
+    let file = disk.open(path).map_err(Error::io(path, "cannot open the log segment"))?;
+    let bytes = match read_exact_at(file.as_ref(), SEGMENT_HEADER_BYTES, 0) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(source) => return Err(io(path, "cannot read the log segment")(source)),
-    }
+        Err(source) => return Err(Error::io(path, "cannot read the log segment")(source)),
+    };
     match SegmentHeader::decode(&bytes) {
         Ok(header) => Ok(Some(header)),
         Err(HeaderError::Version(found)) if found > FORMAT_VERSION => {
@@ -242,14 +243,10 @@ fn read_header(path: &Path) -> Result<Option<SegmentHeader>> {
 }
 
 /// Segments of the directory, oldest first. Other files are not ours to judge.
-fn list_segments(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(dir).map_err(io(dir, "cannot list the log directory"))? {
-        let path = entry.map_err(io(dir, "cannot list the log directory"))?.path();
-        if first_seq_of(&path).is_some() {
-            paths.push(path);
-        }
-    }
+fn list_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = disk.list(dir).map_err(Error::io(dir, "cannot list the log directory"))?;
+    let mut paths: Vec<_> = entries.into_iter().map(|entry| dir.join(entry.name)).collect();
+    paths.retain(|path| first_seq_of(path).is_some());
     paths.sort();
     Ok(paths)
 }
@@ -259,13 +256,10 @@ fn first_seq_of(path: &Path) -> Option<SequenceNumber> {
     (stem.len() == 20).then(|| stem.parse().ok().map(SequenceNumber))?
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(io(path, "cannot read the log segment"))
-}
-
-fn io(path: &Path, doing: &'static str) -> impl FnOnce(std::io::Error) -> Error {
-    let path = path.to_owned();
-    move |source| Error::Io { path, doing, source }
+fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>> {
+    let file = disk.open(path).map_err(Error::io(path, "cannot open the log segment"))?;
+    let length = file.len().map_err(Error::io(path, "cannot read the log segment"))?;
+    read_exact_at(file.as_ref(), length as usize, 0).map_err(Error::io(path, "cannot read the log segment"))
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! One segment open for writing.
 
-use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use alula_catalog::SequenceNumber;
 
 use super::format::{SEGMENT_HEADER_BYTES, Seal, SegmentHeader};
+use crate::disk::{Disk, DiskFile};
 
 /// A segment that this process created and writes to.
 ///
@@ -15,7 +14,7 @@ use super::format::{SEGMENT_HEADER_BYTES, Seal, SegmentHeader};
 /// is abandoned at [`Self::durable_offset`] and never touched again.
 #[derive(Debug)]
 pub(super) struct Segment {
-    file: File,
+    file: Box<dyn DiskFile>,
     path: PathBuf,
     pub(super) salt: u64,
     /// Where the next byte goes.
@@ -31,19 +30,13 @@ impl Segment {
     ///
     /// Durable: header and name survive power loss when this returns. A file of the same name can only be a segment in
     /// which nothing was ever acknowledged, and is replaced.
-    pub(super) fn create(path: &Path, header: &SegmentHeader) -> io::Result<Self> {
+    pub(super) fn create(disk: &dyn Disk, path: &Path, header: &SegmentHeader) -> io::Result<Self> {
         let temporary = path.with_extension("wal.tmp");
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        let file = disk.create(&temporary)?;
         file.write_all_at(&header.encode(), 0)?;
         file.sync_data()?;
-        fs::rename(&temporary, path)?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+        disk.rename(&temporary, path)?;
+        disk.sync_dir(path.parent().unwrap_or(Path::new(".")))?;
         let start = SEGMENT_HEADER_BYTES as u64;
         Ok(Self {
             file,
@@ -84,8 +77,8 @@ impl Segment {
 
     /// Puts another file in the place of this one, so that writes and syncs fail as that file's do.
     #[cfg(test)]
-    pub(super) fn replace_file(&mut self, file: File) {
-        self.file = file;
+    pub(super) fn replace_file(&mut self, file: std::fs::File) {
+        self.file = Box::new(file);
     }
 
     /// Ends the segment: no frame follows.

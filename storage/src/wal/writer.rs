@@ -10,9 +10,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use alula_catalog::SequenceNumber;
+use alula_catalog::{SequenceNumber, now_ns};
 use arrow::record_batch::RecordBatch;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -270,17 +269,16 @@ impl WalWriter {
 
     fn open_segment(&self) -> std::io::Result<Segment> {
         let first_seq = self.last_seq.next();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let header = SegmentHeader {
             store_uuid: self.store_uuid,
             salt: uuid::Uuid::now_v7().as_u64_pair().1,
             first_seq,
-            created_ns: now.as_nanos() as u64,
+            created_ns: now_ns() as u64,
             previous_last_seq: self.previous.last_seq,
             previous_rolling_hash: self.previous.rolling_hash,
             previous_abandoned_at: self.previous.abandoned_at,
         };
-        Segment::create(&self.layout.segment(first_seq), &header)
+        Segment::create(self.layout.disk(), &self.layout.segment(first_seq), &header)
     }
 
     /// Leaves a segment at its last durable byte. What follows there is void, and the next header says so.

@@ -5,8 +5,8 @@ use std::path::Path;
 use rusqlite::Connection;
 use tempfile::tempdir;
 
+use super::super::tests::file;
 use super::*;
-use crate::{DataFile, FileId, Hour, Signal, TimeRange};
 
 fn batch(seq: u64, received_ns: i64) -> RetryableBatch {
     RetryableBatch {
@@ -51,19 +51,8 @@ fn a_flush_that_is_refused_changes_no_ids() {
     flush(&catalog, 5, &[batch(5, 100)], 0).unwrap();
     flush(&catalog, 4, &[batch(4, 200)], 200).unwrap_err();
     assert_eq!(catalog.retryable_batches().unwrap(), [batch(5, 100)]);
-    let file = DataFile {
-        id: FileId(1),
-        tenant: catalog.register_tenant(&"a".parse().unwrap()).unwrap(),
-        signal: Signal::Logs,
-        hour: Hour(0),
-        num_rows: 1,
-        size_bytes: 1,
-        checksum: [0; 16],
-        timestamps: TimeRange { min_ns: 0, max_ns: 0 },
-        first_seq: SequenceNumber(6),
-        last_seq: SequenceNumber(6),
-        schema_version: 1,
-    };
+    let tenant = catalog.register_tenant(&"a".parse().unwrap()).unwrap();
+    let file = file(1, tenant, 6, 6);
     let change = RetryWindowChange { batches: vec![batch(6, 200)], forget_before_ns: 200 };
     let twice = [file.clone(), file.clone()];
     catalog.commit_flush(&twice, SequenceNumber(6), &change).expect_err("a file is there twice");

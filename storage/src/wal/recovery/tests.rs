@@ -9,6 +9,8 @@ use tempfile::tempdir;
 
 use super::*;
 use crate::BatchId;
+use crate::disk::RealDisk;
+use crate::testing::layout;
 use crate::wal::format::{Seal, roll};
 
 const UUID: [u8; 16] = [7; 16];
@@ -55,14 +57,14 @@ fn segment(seqs: std::ops::RangeInclusive<u64>, sealed: bool, abandoned_at: u64)
 }
 
 fn write(dir: &Path, first_seq: u64, bytes: &[u8]) {
-    let layout = Layout::new(dir.to_owned());
-    fs::create_dir_all(layout.wal_dir()).unwrap();
-    fs::write(layout.segment(SequenceNumber(first_seq)), bytes).unwrap();
+    let wal = layout(dir);
+    fs::create_dir_all(wal.wal_dir()).unwrap();
+    fs::write(wal.segment(SequenceNumber(first_seq)), bytes).unwrap();
 }
 
 fn recovered(dir: &Path, flushed: u64) -> (Vec<u64>, Vec<(u64, u64)>) {
-    let log = recover(&Layout::new(dir.to_owned()), UUID, SequenceNumber(flushed)).unwrap();
-    let frames: Vec<_> = log.segments.iter().flat_map(|segment| segment.frames().unwrap()).collect();
+    let log = recover(&layout(dir), UUID, SequenceNumber(flushed)).unwrap();
+    let frames: Vec<_> = log.segments.iter().flat_map(|segment| segment.frames(&RealDisk).unwrap()).collect();
     for found in &frames {
         assert_eq!(*found, frame(found.seq.0), "a frame came back changed");
     }
@@ -174,12 +176,12 @@ fn a_segment_of_another_store_or_a_newer_version_is_refused() {
     let (bytes, _) = segment(1..=2, false, NOT_ABANDONED);
     let dir = tempdir().unwrap();
     write(dir.path(), 1, &bytes);
-    let layout = Layout::new(dir.path().to_owned());
-    assert!(matches!(recover(&layout, [8; 16], SequenceNumber(0)), Err(Error::CorruptSegment { .. })));
+    let wal = layout(dir.path());
+    assert!(matches!(recover(&wal, [8; 16], SequenceNumber(0)), Err(Error::CorruptSegment { .. })));
     let mut newer = bytes;
     newer[8] = 2;
     write(dir.path(), 1, &newer);
-    assert!(matches!(recover(&layout, UUID, SequenceNumber(0)), Err(Error::NewerFormat { found: 2, .. })));
+    assert!(matches!(recover(&wal, UUID, SequenceNumber(0)), Err(Error::NewerFormat { found: 2, .. })));
 }
 
 #[test]

@@ -8,21 +8,24 @@ use alula_catalog::{Signal, TenantNumber};
 use tempfile::{TempDir, tempdir};
 use tokio::sync::Semaphore;
 
-use object_store::memory::InMemory;
-
 use super::*;
 use crate::buffer::Snapshot;
-use crate::testing::entry;
+use crate::data_files::DataFiles;
+use crate::testing::{entry, layout};
 use crate::wal::recover;
 
 const UUID: [u8; 16] = [7; 16];
 
 fn writer() -> (TempDir, WalWriter) {
     let dir = tempdir().unwrap();
-    let layout = Layout::new(dir.path().to_owned());
-    fs::create_dir(layout.wal_dir()).unwrap();
-    let buffer = Arc::new(Buffer::new(Snapshot::new(Arc::new(InMemory::new()), HashMap::new(), Vec::new())));
-    let (writer, _) = WalWriter::new(layout, buffer, UUID, 1 << 20, SequenceNumber(0));
+    let wal = layout(dir.path());
+    fs::create_dir(wal.wal_dir()).unwrap();
+    let buffer = Arc::new(Buffer::new(Snapshot::new(
+        Arc::new(DataFiles::new(wal.clone())),
+        HashMap::new(),
+        Vec::new(),
+    )));
+    let (writer, _) = WalWriter::new(wal, buffer, UUID, 1 << 20, SequenceNumber(0));
     (dir, writer)
 }
 
@@ -59,9 +62,9 @@ fn fail_as(writer: &mut WalWriter, path: &str) -> Result<SequenceNumber> {
 }
 
 fn recovered(dir: &Path) -> Vec<(u64, String)> {
-    let log = recover(&Layout::new(dir.to_owned()), UUID, SequenceNumber(0)).unwrap();
+    let log = recover(&layout(dir), UUID, SequenceNumber(0)).unwrap();
     assert!(log.losses.is_empty(), "{:?}", log.losses);
-    let frames = log.segments.iter().flat_map(|segment| segment.frames().unwrap());
+    let frames = log.segments.iter().flat_map(|segment| segment.frames(&crate::disk::RealDisk).unwrap());
     let label = |frame: &Frame| String::from_utf8_lossy(&frame.payload).split(' ').next().unwrap().to_owned();
     frames.map(|frame| (frame.seq.0, label(&frame))).collect()
 }

@@ -1,0 +1,115 @@
+//! [`FileSet`]: the object store of one scan, which has the scan's own files and no others.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use alula_catalog::DataFile;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt};
+use object_store::path::Path;
+use object_store::{
+    Attributes, CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+
+use crate::data_files::DataFiles;
+use crate::layout::Layout;
+
+const STORE: &str = "alula";
+
+/// Reads the files of one scan by the names that their `PartitionedFile`s have.
+///
+/// It keeps them: a file stays on disk as long as a scan that names it.
+#[derive(Debug)]
+pub(super) struct FileSet {
+    data_files: Arc<DataFiles>,
+    files: HashMap<Path, Arc<DataFile>>,
+}
+
+impl FileSet {
+    pub(super) fn new(data_files: &Arc<DataFiles>, files: &[Arc<DataFile>]) -> Self {
+        let files = files.iter().map(|file| (Path::from(Layout::data_file_name(file)), Arc::clone(file)));
+        Self { data_files: Arc::clone(data_files), files: files.collect() }
+    }
+
+    fn file(&self, location: &Path) -> Result<Arc<DataFile>> {
+        let file = self.files.get(location).map(Arc::clone);
+        file.ok_or_else(|| object_store::Error::NotFound {
+            path: location.to_string(),
+            source: "it is not one of the scan's files".into(),
+        })
+    }
+
+    async fn read(&self, file: Arc<DataFile>, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
+        let data_files = Arc::clone(&self.data_files);
+        let read = tokio::task::spawn_blocking(move || data_files.read_ranges(&file, &ranges));
+        let generic = |source| object_store::Error::Generic { store: STORE, source };
+        read.await.map_err(|error| generic(error.into()))?.map_err(|error| generic(error.into()))
+    }
+}
+
+impl fmt::Display for FileSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} data files", self.files.len())
+    }
+}
+
+#[async_trait]
+impl ObjectStore for FileSet {
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let file = self.file(location)?;
+        let meta = ObjectMeta {
+            location: location.clone(),
+            last_modified: Default::default(),
+            size: file.size_bytes,
+            e_tag: None,
+            version: None,
+        };
+        options.check_preconditions(&meta)?;
+        let range = match &options.range {
+            None => 0..file.size_bytes,
+            Some(range) => range
+                .as_range(file.size_bytes)
+                .map_err(|error| object_store::Error::Generic { store: STORE, source: error.into() })?,
+        };
+        let parts = if options.head { Vec::new() } else { self.read(file, vec![range.clone()]).await? };
+        let payload = GetResultPayload::Stream(stream::iter(parts.into_iter().map(Ok)).boxed());
+        Ok(GetResult { payload, meta, range, attributes: Attributes::default() })
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.read(self.file(location)?, ranges.to_vec()).await
+    }
+
+    async fn put_opts(&self, _: &Path, _: PutPayload, _: PutOptions) -> Result<PutResult> {
+        Err(read_only("put"))
+    }
+
+    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        Err(read_only("put"))
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        locations.map(|_| Err(read_only("delete"))).boxed()
+    }
+
+    fn list(&self, _: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        stream::iter([Err(read_only("list"))]).boxed()
+    }
+
+    async fn list_with_delimiter(&self, _: Option<&Path>) -> Result<ListResult> {
+        Err(read_only("list"))
+    }
+
+    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
+        Err(read_only("copy"))
+    }
+}
+
+/// A scan only reads.
+fn read_only(operation: &str) -> object_store::Error {
+    object_store::Error::NotImplemented { operation: operation.to_owned(), implementer: STORE.to_owned() }
+}
