@@ -21,7 +21,7 @@ use confique::toml::FormatOptions;
 
 pub use self::load::{ConfigError, Loaded, Setting, Source, process_environment};
 pub(crate) use self::load::{leaves, unknown_variables};
-pub use self::value::{InvalidValue, ListenAddr, LogFormat, LogLevel, OnCorruption, Period, Size};
+pub use self::value::{InvalidValue, ListenAddr, LogFormat, LogLevel, OnCorruption, Percent, Period, Size};
 
 /// Where the file is looked for when nobody names one.
 pub const SYSTEM_FILE: &str = "/etc/alula/alula.toml";
@@ -162,6 +162,16 @@ pub struct StorageConfig {
     #[config(default = "64MiB", env = "ALULA_STORAGE_WAL_QUEUE_BYTES")]
     #[config(layer_attr(arg(long, value_name = "SIZE")))]
     pub wal_queue_bytes: Size,
+
+    /// How often the background looks for files to compact, to drop and to check.
+    #[config(default = "10s", env = "ALULA_STORAGE_MAINTENANCE_INTERVAL")]
+    #[config(layer_attr(arg(long, value_name = "TIME")))]
+    pub maintenance_interval: Period,
+
+    /// Part of one CPU that this background work may take.
+    #[config(default = "25%", env = "ALULA_STORAGE_MAINTENANCE_CPU_SHARE")]
+    #[config(layer_attr(arg(long, value_name = "PERCENT")))]
+    pub maintenance_cpu_share: Percent,
 
     /// What the start does about a damaged log: salvage (recover the rest and report) or refuse.
     #[config(default = "salvage", env = "ALULA_STORAGE_WAL_ON_CORRUPTION")]

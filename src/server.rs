@@ -213,6 +213,8 @@ fn storage_config(config: &Config) -> alula_storage::Config {
         max_buffer_bytes: storage.max_buffer_bytes.as_usize(),
         wal_segment_bytes: storage.wal_segment_bytes.as_u64(),
         wal_queue_bytes: storage.wal_queue_bytes.as_usize(),
+        maintenance_interval: storage.maintenance_interval.as_duration(),
+        maintenance_cpu_share: storage.maintenance_cpu_share.as_fraction(),
         on_corruption: match storage.wal_on_corruption {
             config::OnCorruption::Salvage => alula_storage::OnCorruption::Salvage,
             config::OnCorruption::Refuse => alula_storage::OnCorruption::Refuse,

@@ -24,13 +24,11 @@ impl Store {
         let directory = TempDir::new().unwrap();
         let catalog = Arc::new(Catalog::open(&directory.path().join("catalog.db")).unwrap());
         let config = alula_storage::Config {
-            data_dir: directory.path().to_owned(),
-            flush_bytes: 64 << 20,
-            flush_interval: Duration::from_secs(3600),
-            max_buffer_bytes: 256 << 20,
+            flush_interval: Duration::from_hours(1),
             wal_segment_bytes: 1 << 20,
             wal_queue_bytes: 16 << 20,
             on_corruption: OnCorruption::Refuse,
+            ..alula_storage::Config::new(directory.path().to_owned())
         };
         let storage = Storage::open(&config, Arc::clone(&catalog), &OtlpDecoder).unwrap();
         Self { catalog, storage, _directory: directory }

@@ -111,6 +111,35 @@ impl fmt::Display for Period {
     }
 }
 
+/// A part of something: `25%`. From 1% to 100%.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Percent(u8);
+
+impl Percent {
+    /// Above 0 and up to 1.
+    pub fn as_fraction(self) -> f64 {
+        f64::from(self.0) / 100.0
+    }
+}
+
+impl FromStr for Percent {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = text.strip_suffix('%').and_then(|digits| digits.trim().parse().ok());
+        number
+            .filter(|percent| (1..=100).contains(percent))
+            .map(Self)
+            .ok_or_else(|| InvalidValue::new(text, "a percentage from 1% to 100%"))
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
 /// An address to listen on: an IP address or `localhost`, and a port (0 picks a free one).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListenAddr(SocketAddr);
@@ -221,7 +250,7 @@ macro_rules! serde_as_text {
     )+};
 }
 
-serde_as_text!(ListenAddr, LogLevel, Period, Size);
+serde_as_text!(ListenAddr, LogLevel, Percent, Period, Size);
 
 struct TextVisitor;
 

@@ -19,8 +19,29 @@ pub struct Config {
     /// Bytes of entries, as received or as rows, whichever is more, that may wait for the log's writer; past that, appends are
     /// refused at once.
     pub wal_queue_bytes: usize,
+    /// How often maintenance looks for work.
+    pub maintenance_interval: Duration,
+    /// The part of one CPU that maintenance may take, above 0 and up to 1.
+    pub maintenance_cpu_share: f64,
     /// What to do at start when acknowledged entries cannot be read back.
     pub on_corruption: OnCorruption,
+}
+
+impl Config {
+    /// The defaults over a data directory.
+    pub fn new(data_dir: PathBuf) -> Self {
+        Self {
+            data_dir,
+            flush_bytes: 64 << 20,
+            flush_interval: Duration::from_mins(1),
+            max_buffer_bytes: 256 << 20,
+            wal_segment_bytes: 64 << 20,
+            wal_queue_bytes: 64 << 20,
+            maintenance_interval: Duration::from_secs(10),
+            maintenance_cpu_share: 0.25,
+            on_corruption: OnCorruption::Salvage,
+        }
+    }
 }
 
 /// What recovery does about damaged entries that had been acknowledged.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -18,6 +18,7 @@ use crate::disk::{Disk, RealDisk, create_dir_durably};
 use crate::entry::{Appended, Entry, EntryDecoder};
 use crate::flush::{FlushQueue, FlushRequest, FlushThread};
 use crate::layout::Layout;
+use crate::maintenance::{MaintenanceQueue, MaintenanceRequest, MaintenanceThread, remove_dead_files};
 use crate::rejections::{RejectionGroup, RejectionLog, save_rejections};
 use crate::replay::{reconcile_files, replay};
 use crate::retry_window::{BatchKey, Bounds, Entered, RetryWindow, Stored, Turn};
@@ -27,6 +28,8 @@ use crate::{BatchId, Config, Error, Result};
 
 /// Flush requests that may wait.
 const FLUSH_QUEUE: usize = 16;
+/// Maintenance requests that may wait.
+const MAINTENANCE_QUEUE: usize = 16;
 
 /// The storage engine of one data directory. Clones share it.
 #[derive(Clone)]
@@ -41,6 +44,8 @@ struct Inner {
     retry_window: Arc<RetryWindow>,
     writer: WriterHandle,
     flush: FlushQueue,
+    maintenance: MaintenanceQueue,
+    store: Arc<Store>,
     /// Bytes of entries that may wait for the log's writer.
     queue_bytes: Arc<Semaphore>,
     queue_limit: usize,
@@ -51,7 +56,7 @@ struct Inner {
 
 /// The threads, and what makes the data directory theirs alone: it is given up once they have ended.
 struct Running {
-    threads: [(&'static str, JoinHandle<()>); 3],
+    threads: [(&'static str, JoinHandle<()>); 4],
     /// Its end tells the thread that saves rejections to end.
     saving: SyncSender<()>,
     _lock: File,
@@ -104,6 +109,13 @@ impl Inner {
         }
     }
 
+    /// Maintenance has nothing to finish: whatever it is at can be begun again.
+    fn stop_maintenance(&self) {
+        self.store.stopping.store(true, Ordering::Relaxed);
+        // Full or gone: it looks at `stopping` as well.
+        let _ = self.maintenance.try_send(MaintenanceRequest::Stop);
+    }
+
     fn take_running(&self) -> Option<Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -115,6 +127,7 @@ impl Drop for Inner {
     /// Waits for a flush that is under way, which would otherwise go on in a directory that another engine may have taken.
     fn drop(&mut self) {
         if let Some(running) = self.take_running() {
+            self.stop_maintenance();
             // A thread that is gone already need not be told.
             let _ = self.flush.send(FlushRequest::Stop);
             let _ = self.writer.send(Command::Close);
@@ -160,15 +173,15 @@ impl Storage {
         let snapshot = Snapshot::new(Arc::clone(&data_files), tenants, live.clone());
         let buffer = Arc::new(Buffer::new(snapshot));
         let retry_window = load_retry_window(&catalog)?;
-        let store = Arc::new(Store {
-            layout: layout.clone(),
-            catalog: Arc::clone(&catalog),
-            buffer: Arc::clone(&buffer),
+        let store = Arc::new(Store::new(
+            layout.clone(),
+            Arc::clone(&catalog),
+            Arc::clone(&buffer),
             store_uuid,
-            retry_window: Arc::clone(&retry_window),
+            Arc::clone(&retry_window),
             data_files,
-            stopping: AtomicBool::new(false),
-        });
+        ));
+        remove_dead_files(&store)?;
         reconcile_files(&store, &live)?;
         let last_seq = replay(&store, config, decoder)?;
         retry_window.start(now_ns(), Instant::now());
@@ -176,17 +189,20 @@ impl Storage {
         let (wal_writer, writer) =
             WalWriter::new(layout, Arc::clone(&buffer), store_uuid, config.wal_segment_bytes, last_seq);
         let (flush, flush_requests) = sync_channel(FLUSH_QUEUE);
-        let flush_thread = FlushThread::new(store, writer.clone(), config, flush_requests);
+        let flush_thread = FlushThread::new(Arc::clone(&store), writer.clone(), config, flush_requests);
         let rejections = Arc::new(RejectionLog::load(&catalog));
         let (saving, stop) = sync_channel(0);
         let saver = {
             let (rejections, catalog) = (Arc::clone(&rejections), Arc::clone(&catalog));
             move || save_rejections(&rejections, &catalog, &stop)
         };
+        let (maintenance, maintenance_requests) = sync_channel(MAINTENANCE_QUEUE);
+        let maintenance_thread = MaintenanceThread::new(Arc::clone(&store), config, maintenance_requests);
         let threads = [
             spawn("alula-wal", move || wal_writer.run())?,
             spawn("alula-flush", move || flush_thread.run())?,
             spawn("alula-rejected", saver)?,
+            spawn("alula-maintain", move || maintenance_thread.run())?,
         ];
         let inner = Inner {
             catalog,
@@ -195,6 +211,8 @@ impl Storage {
             retry_window,
             writer,
             flush,
+            maintenance,
+            store,
             queue_bytes: Arc::new(Semaphore::new(config.wal_queue_bytes)),
             queue_limit: config.wal_queue_bytes,
             max_buffer_bytes: config.max_buffer_bytes,
@@ -301,6 +319,7 @@ impl Storage {
     /// `Closed` — it was closed before. Anything else — the flush failed.
     pub async fn close(&self) -> Result<()> {
         self.inner.queue_bytes.close();
+        self.inner.stop_maintenance();
         let flushed = self.request_flush(FlushRequest::Close).await;
         let writer = self.inner.writer.clone();
         let running = self.inner.take_running();
@@ -314,6 +333,11 @@ impl Storage {
         })
         .await?;
         flushed
+    }
+
+    #[cfg(test)]
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.store
     }
 
     async fn request_flush(&self, request: fn(oneshot::Sender<Result<()>>) -> FlushRequest) -> Result<()> {

@@ -6,6 +6,7 @@
 //! | `wal/` | the log: frame format, the writer thread with group commit, recovery |
 //! | `buffer/` | rows that are durable but not yet in files, as chunks behind an immutable [`Snapshot`] |
 //! | `disk/` | the file operations below all this, real or simulated |
+//! | `maintenance/` | the thread that works on files after the flush: removes replaced ones |
 //! | `store.rs` | what the flush and all maintenance share |
 //! | `data_files.rs` | reads data files, each compared with its checksum first |
 //! | `parquet/` | from chunks to Parquet files, written durably |
@@ -32,6 +33,7 @@ mod entry;
 mod error;
 mod flush;
 mod layout;
+mod maintenance;
 mod parquet;
 mod rejections;
 mod replay;

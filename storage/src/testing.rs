@@ -20,7 +20,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::disk::RealDisk;
 use crate::layout::Layout;
-use crate::{BatchId, Config, Entry, EntryDecoder, LoggedEntry, OnCorruption, Storage};
+use crate::{BatchId, Config, Entry, EntryDecoder, LoggedEntry, Storage};
 
 /// `count` log records, one second apart from `first_s`, with the bodies `<label>-0`, `<label>-1`, ... Received at this
 /// moment, so that a restart finds its id in the window.
@@ -80,13 +80,12 @@ impl EntryDecoder for TextDecoder {
 
 pub(crate) fn config(dir: &Path) -> Config {
     Config {
-        data_dir: dir.to_owned(),
-        flush_bytes: 64 << 20,
         flush_interval: Duration::from_hours(1),
-        max_buffer_bytes: 256 << 20,
-        wal_segment_bytes: 64 << 20,
         wal_queue_bytes: 8 << 20,
-        on_corruption: OnCorruption::Salvage,
+        // Tests take the steps themselves.
+        maintenance_interval: Duration::from_hours(1),
+        maintenance_cpu_share: 1.0,
+        ..Config::new(dir.to_owned())
     }
 }
 

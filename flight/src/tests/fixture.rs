@@ -59,13 +59,11 @@ pub(crate) fn config(directory: &Path) -> Config {
 
 fn storage(directory: &Path) -> Storage {
     let config = alula_storage::Config {
-        data_dir: directory.to_owned(),
-        flush_bytes: 64 << 20,
-        flush_interval: Duration::from_secs(3600),
-        max_buffer_bytes: 256 << 20,
+        flush_interval: Duration::from_hours(1),
         wal_segment_bytes: 4 << 20,
         wal_queue_bytes: 16 << 20,
         on_corruption: OnCorruption::Refuse,
+        ..alula_storage::Config::new(directory.to_owned())
     };
     let catalog = Arc::new(Catalog::open(&directory.join("catalog.db")).unwrap());
     Storage::open(&config, catalog, &NoDecoder).unwrap()

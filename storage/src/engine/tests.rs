@@ -431,6 +431,7 @@ fn the_end_of_every_thread_is_waited_for_also_past_one_that_panicked() {
             spawn("panics", || panic!("for the test")).unwrap(),
             spawn("works", works).unwrap(),
             spawn("saves", move || assert!(stop.recv().is_err())).unwrap(),
+            spawn("maintains", || ()).unwrap(),
         ],
         saving,
         _lock: crate::testing::layout(dir.path()).lock().unwrap(),
