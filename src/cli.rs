@@ -7,6 +7,7 @@ mod config_command;
 mod demo;
 mod error;
 mod generate;
+mod retention;
 mod serve;
 mod sql;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use confique::Layer as _;
 
 pub(crate) use self::error::{CliError, Failure};
 use crate::config::{self, Config, ConfigError, Flags, Loaded};
@@ -45,6 +47,8 @@ enum Command {
     Gen(generate::Args),
     /// Make credentials.
     Token(token::Args),
+    /// Show and set how long rows are kept.
+    Retention(retention::Args),
     /// Show or check the configuration.
     Config(config_command::Args),
     /// Print the version.
@@ -68,6 +72,26 @@ impl ConfigArgs {
     }
 }
 
+/// Which data directory a command works on that needs no running server.
+#[derive(Debug, clap::Args)]
+struct DataDirArgs {
+    /// The server's data directory [env: `ALULA_SERVER_DATA_DIR`].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+
+    /// The server's configuration file; without it /etc/alula/alula.toml if there is one.
+    #[arg(long, value_name = "FILE", env = "ALULA_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+}
+
+impl DataDirArgs {
+    fn load(self) -> Result<Config, ConfigError> {
+        let mut flags = Flags::empty();
+        flags.server.data_dir = self.data_dir;
+        Ok(ConfigArgs { config: self.config, flags }.load()?.config)
+    }
+}
+
 /// Runs one command and says how it ended. `arguments` starts with the name of the program.
 pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match parse(arguments) {
@@ -84,6 +108,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Sql(args) => Box::pin(sql::run(args)).await,
         Command::Gen(args) => Box::pin(generate::run(args)).await,
         Command::Token(args) => token::run(args).await,
+        Command::Retention(args) => retention::run(args).await,
         Command::Config(args) => config_command::run(args),
         Command::Version(args) => version::run(&args),
     };

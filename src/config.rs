@@ -173,6 +173,21 @@ pub struct StorageConfig {
     #[config(layer_attr(arg(long, value_name = "PERCENT")))]
     pub maintenance_cpu_share: Percent,
 
+    /// How long data points are kept after their timestamp, where a tenant has no policy of its own; 0s for ever.
+    #[config(default = "0s", env = "ALULA_STORAGE_RETENTION_METRICS")]
+    #[config(layer_attr(arg(long, value_name = "TIME")))]
+    pub retention_metrics: Period,
+
+    /// How long log records are kept after their timestamp, where a tenant has no policy of its own; 0s for ever.
+    #[config(default = "0s", env = "ALULA_STORAGE_RETENTION_LOGS")]
+    #[config(layer_attr(arg(long, value_name = "TIME")))]
+    pub retention_logs: Period,
+
+    /// How long spans are kept after their timestamp, where a tenant has no policy of its own; 0s for ever.
+    #[config(default = "0s", env = "ALULA_STORAGE_RETENTION_TRACES")]
+    #[config(layer_attr(arg(long, value_name = "TIME")))]
+    pub retention_traces: Period,
+
     /// What the start does about a damaged log: salvage (recover the rest and report) or refuse.
     #[config(default = "salvage", env = "ALULA_STORAGE_WAL_ON_CORRUPTION")]
     #[config(layer_attr(arg(long, value_name = "ACTION", hide_possible_values = true)))]

@@ -191,7 +191,7 @@ impl Opened {
             .map_err(|source| StartError::DataDir { path: data_dir.clone(), source })?;
         let first_start = !identity::key_store_path(data_dir).exists();
 
-        let catalog = Arc::new(Catalog::open(&data_dir.join("catalog.db"))?);
+        let catalog = Arc::new(Catalog::open(&data_dir.join(Catalog::FILE_NAME))?);
         let storage = Storage::open(&storage_config(config), catalog, &OtlpDecoder)?;
         let keys = KeyStore::open(&identity::key_store_path(data_dir))?;
         let flight = FlightSql::new(storage.clone(), &flight_config(config, keys.secret("flight-handles")?))?;
@@ -215,6 +215,11 @@ fn storage_config(config: &Config) -> alula_storage::Config {
         wal_queue_bytes: storage.wal_queue_bytes.as_usize(),
         maintenance_interval: storage.maintenance_interval.as_duration(),
         maintenance_cpu_share: storage.maintenance_cpu_share.as_fraction(),
+        retention: alula_storage::RetentionConfig {
+            metrics: storage.retention_metrics.unless_zero(),
+            logs: storage.retention_logs.unless_zero(),
+            traces: storage.retention_traces.unless_zero(),
+        },
         on_corruption: match storage.wal_on_corruption {
             config::OnCorruption::Salvage => alula_storage::OnCorruption::Salvage,
             config::OnCorruption::Refuse => alula_storage::OnCorruption::Refuse,

@@ -30,8 +30,11 @@ CREATE TABLE retention (
     PRIMARY KEY (tenant_number, signal)
 ) STRICT, WITHOUT ROWID;
 
--- The latest time that the system's clock was seen to say: retention stops when the clock jumps.
+-- The latest time that the system's clock was seen to say, and how long it has to go steadily before retention trusts it.
 ALTER TABLE store ADD COLUMN last_seen_ns INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE store ADD COLUMN retention_hold_ns INTEGER NOT NULL DEFAULT 0 CHECK (retention_hold_ns >= 0);
+-- Set by an operator who says that the clock is right and everything that is due may go.
+ALTER TABLE store ADD COLUMN retention_confirmed INTEGER NOT NULL DEFAULT 0 CHECK (retention_confirmed IN (0, 1));
 
 -- What is known of the lost rows. Of a damaged stretch of the log it is often only the sequence numbers.
 ALTER TABLE data_loss ADD COLUMN tenant_number INTEGER REFERENCES tenants (number);

@@ -10,6 +10,7 @@ use crate::{Error, Result, SequenceNumber, TenantId, TenantNumber, open_database
 
 mod files;
 mod rejections;
+mod retention;
 mod retry_window;
 
 mod migrations {
@@ -18,6 +19,7 @@ mod migrations {
 
 pub use files::{DataFile, DeadFile, Tier};
 pub use rejections::{IngestRejection, RejectionChanges};
+pub use retention::{ClockRecord, RetentionPolicy};
 pub use retry_window::{RetryWindowChange, RetryableBatch};
 
 /// Acknowledged entries that could not be read back.
@@ -43,6 +45,9 @@ impl fmt::Debug for Catalog {
 }
 
 impl Catalog {
+    /// The name of the database in a data directory.
+    pub const FILE_NAME: &str = "catalog.db";
+
     /// Opens or creates the catalog at `path`.
     pub fn open(path: &Path) -> Result<Self> {
         let connection = open_database(path, migrations::migrations::runner())?;

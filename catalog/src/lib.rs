@@ -22,8 +22,8 @@ mod signal;
 mod time;
 
 pub use catalog::{
-    Catalog, DataFile, DataLoss, DeadFile, IngestRejection, RejectionChanges, RetryWindowChange,
-    RetryableBatch, Tier,
+    Catalog, ClockRecord, DataFile, DataLoss, DeadFile, IngestRejection, RejectionChanges, RetentionPolicy,
+    RetryWindowChange, RetryableBatch, Tier,
 };
 pub use connection::open_database;
 pub use error::{Error, Result, error_chain};

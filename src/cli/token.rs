@@ -1,16 +1,14 @@
 //! `alula token create`: a credential on stdout, and nothing else there.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use alula_auth::{ErrorKind, Role, Roles};
 use alula_catalog::TenantId;
 use clap::Subcommand;
-use confique::Layer as _;
 
-use super::{CliError, ConfigArgs};
-use crate::config::{Flags, Period};
+use super::{CliError, DataDirArgs};
+use crate::config::Period;
 use crate::server::identity::{self, TokenError};
 
 #[derive(Debug, clap::Args)]
@@ -43,20 +41,13 @@ struct CreateArgs {
     #[arg(long, value_name = "NAME", default_value = "cli")]
     subject: String,
 
-    /// The server's data directory, which holds the signing key [env: `ALULA_SERVER_DATA_DIR`].
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-
-    /// The server's configuration file; without it /etc/alula/alula.toml if there is one.
-    #[arg(long, value_name = "FILE", env = "ALULA_CONFIG", hide_env_values = true)]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    data_dir: DataDirArgs,
 }
 
 pub(super) async fn run(args: Args) -> Result<ExitCode, CliError> {
     let Command::Create(args) = args.command;
-    let mut flags = Flags::empty();
-    flags.server.data_dir = args.data_dir;
-    let data_dir = ConfigArgs { config: args.config, flags }.load()?.config.server.data_dir;
+    let data_dir = args.data_dir.load()?.server.data_dir;
 
     let roles: Roles = args.roles.into_iter().collect();
     let token = tokio::task::spawn_blocking(move || {

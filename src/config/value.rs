@@ -88,6 +88,17 @@ impl Period {
     pub const fn as_duration(self) -> Duration {
         self.0
     }
+
+    /// For settings of which `0s` means that there is no bound.
+    pub fn unless_zero(self) -> Option<Duration> {
+        Some(self.0).filter(|length| !length.is_zero())
+    }
+}
+
+impl From<Duration> for Period {
+    fn from(length: Duration) -> Self {
+        Self(length)
+    }
 }
 
 impl FromStr for Period {
@@ -104,6 +115,10 @@ impl FromStr for Period {
 
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DAY: Duration = Duration::from_hours(24);
+        if !self.0.is_zero() && self.0.as_nanos().is_multiple_of(DAY.as_nanos()) {
+            return write!(f, "{}d", self.0.as_secs() / DAY.as_secs());
+        }
         match SignedDuration::try_from(self.0) {
             Ok(signed) => write!(f, "{signed:#}"),
             Err(_) => write!(f, "{}s", self.0.as_secs()),

@@ -10,7 +10,7 @@ use alula_auth::{Error, Issuer, KeyStore, Roles};
 use alula_catalog::TenantId;
 
 /// Creates the directory and its parents, readable by their owner alone. An existing one keeps its mode.
-pub(super) fn create_data_dir(path: &Path) -> io::Result<()> {
+pub(crate) fn create_data_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 

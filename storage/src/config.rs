@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use alula_catalog::Signal;
+
 /// Where data goes and how much of it may wait.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -23,6 +25,8 @@ pub struct Config {
     pub maintenance_interval: Duration,
     /// The part of one CPU that maintenance may take, above 0 and up to 1.
     pub maintenance_cpu_share: f64,
+    /// How long rows are kept where their tenant has no policy of its own.
+    pub retention: RetentionConfig,
     /// What to do at start when acknowledged entries cannot be read back.
     pub on_corruption: OnCorruption,
 }
@@ -39,7 +43,26 @@ impl Config {
             wal_queue_bytes: 64 << 20,
             maintenance_interval: Duration::from_secs(10),
             maintenance_cpu_share: 0.25,
+            retention: RetentionConfig::default(),
             on_corruption: OnCorruption::Salvage,
+        }
+    }
+}
+
+/// How long the rows of each signal are kept after their timestamp. None: for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RetentionConfig {
+    pub metrics: Option<Duration>,
+    pub logs: Option<Duration>,
+    pub traces: Option<Duration>,
+}
+
+impl RetentionConfig {
+    pub(crate) fn keep(self, signal: Signal) -> Option<Duration> {
+        match signal {
+            Signal::Metrics => self.metrics,
+            Signal::Logs => self.logs,
+            Signal::Traces => self.traces,
         }
     }
 }

@@ -46,7 +46,7 @@ mod testing;
 mod wal;
 
 pub use buffer::Snapshot;
-pub use config::{Config, OnCorruption};
+pub use config::{Config, OnCorruption, RetentionConfig};
 pub use engine::Storage;
 pub use entry::{Appended, BatchId, Entry, EntryDecoder, LoggedEntry};
 pub use error::{Error, ErrorKind, Result};

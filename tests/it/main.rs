@@ -15,6 +15,7 @@
 //! | `exporter.rs` | what the official Rust exporter sends comes back, by every protocol |
 //! | `bad_input.rs` | each mistake gets its own error, and the server stays up |
 //! | `shutdown.rs` | what a drain finishes and leaves behind |
+//! | `retention.rs` | what is past its retention goes, of one tenant and not of another |
 //! | `cli.rs` | the command line as scripts use it |
 //!
 //! One binary, as each more would link DataFusion again. Every test has a server and a directory of its own.
@@ -34,5 +35,6 @@ mod otlp_http;
 mod prepared;
 mod query;
 mod rejections;
+mod retention;
 mod shutdown;
 mod tenancy;

@@ -3,6 +3,7 @@
 //! | file | purpose |
 //! |---|---|
 //! | `garbage.rs` | removes files that were replaced, once no query reads them |
+//! | `retention.rs`, `retention/` | drops files that are past their retention |
 //! | `pace.rs` | keeps the thread to its share of a CPU |
 //!
 //! A [`Task`] is one kind of work. The thread takes a step of each in turn, so tasks never run at the same time and need not
@@ -11,6 +12,7 @@
 
 mod garbage;
 mod pace;
+mod retention;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 pub(crate) use garbage::{Garbage, remove_dead_files};
 pub(crate) use pace::Pace;
+use retention::Retention;
 
 use crate::store::Store;
 use crate::{Config, Result};
@@ -63,7 +66,7 @@ pub(crate) struct MaintenanceThread {
 
 impl MaintenanceThread {
     pub(crate) fn new(store: Arc<Store>, config: &Config, requests: Receiver<MaintenanceRequest>) -> Self {
-        let tasks: Vec<Box<dyn Task>> = vec![Box::new(Garbage)];
+        let tasks: Vec<Box<dyn Task>> = vec![Box::new(Retention::new(config.retention)), Box::new(Garbage)];
         let pace = Pace::new(config.maintenance_cpu_share);
         Self { store, tasks, requests, interval: config.maintenance_interval, pace }
     }
