@@ -2,12 +2,13 @@
 # make check      formatting, lints, dependencies, documentation
 # make bench      measures ingest and queries of a release build and prints the figures
 # make docs       the API documentation of the workspace
+# make torture    the long gate of the fault suite, for hours; ARGS="-k kills --kills 200" for a part of it
 # make collector  builds the OpenTelemetry Collector that the tests send through, from its Go modules
 
 SHELL := bash
 CARGO = source tools/environment && cargo
 
-.PHONY: test check bench docs collector
+.PHONY: test check bench docs torture collector
 
 test:
 	@tools/test
@@ -25,6 +26,9 @@ bench:
 
 docs:
 	$(CARGO) doc --workspace --no-deps
+
+torture:
+	@tools/torture long $(ARGS)
 
 collector:
 	@tools/exporters collector

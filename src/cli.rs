@@ -3,16 +3,19 @@
 //! Data goes to stdout, everything else to stderr. Exit codes: 0 ok, 1 query or server error, 2 usage or
 //! configuration, 3 cannot connect, 4 not authorised, 130 interrupted.
 
+mod backup;
 mod config_command;
 mod demo;
 mod error;
 mod generate;
+mod restore;
 mod retention;
 mod serve;
 mod sql;
 #[cfg(test)]
 mod tests;
 mod token;
+mod verify;
 mod version;
 
 use std::ffi::OsString;
@@ -49,6 +52,12 @@ enum Command {
     Token(token::Args),
     /// Show and set how long rows are kept.
     Retention(retention::Args),
+    /// Make a snapshot of the data directory, also while the server runs.
+    Backup(backup::Args),
+    /// Make a data directory of a snapshot.
+    Restore(restore::Args),
+    /// Check everything in a data directory, while no server uses it.
+    Verify(verify::Args),
     /// Show or check the configuration.
     Config(config_command::Args),
     /// Print the version.
@@ -85,10 +94,13 @@ struct DataDirArgs {
 }
 
 impl DataDirArgs {
-    fn load(self) -> Result<Config, ConfigError> {
+    /// Refuses a directory of which a restore has not ended: it has a part of a store only.
+    fn load(self) -> Result<Config, CliError> {
         let mut flags = Flags::empty();
         flags.server.data_dir = self.data_dir;
-        Ok(ConfigArgs { config: self.config, flags }.load()?.config)
+        let config = ConfigArgs { config: self.config, flags }.load()?.config;
+        alula_storage::backup::ensure_restored(&config.server.data_dir)?;
+        Ok(config)
     }
 }
 
@@ -109,6 +121,9 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Gen(args) => Box::pin(generate::run(args)).await,
         Command::Token(args) => token::run(args).await,
         Command::Retention(args) => retention::run(args).await,
+        Command::Backup(args) => Box::pin(backup::run(args)).await,
+        Command::Restore(args) => Box::pin(restore::run(args)).await,
+        Command::Verify(args) => verify::run(args).await,
         Command::Config(args) => config_command::run(args),
         Command::Version(args) => version::run(&args),
     };

@@ -21,7 +21,10 @@ use confique::toml::FormatOptions;
 
 pub use self::load::{ConfigError, Loaded, Setting, Source, process_environment};
 pub(crate) use self::load::{leaves, unknown_variables};
-pub use self::value::{InvalidValue, ListenAddr, LogFormat, LogLevel, OnCorruption, Percent, Period, Size};
+pub use self::value::{
+    InvalidValue, ListenAddr, LogFormat, LogLevel, OnCorruption, OnSyncError, Percent, Period, RemoteUrl,
+    Size,
+};
 
 /// Where the file is looked for when nobody names one.
 pub const SYSTEM_FILE: &str = "/etc/alula/alula.toml";
@@ -173,6 +176,26 @@ pub struct StorageConfig {
     #[config(layer_attr(arg(long, value_name = "PERCENT")))]
     pub maintenance_cpu_share: Percent,
 
+    /// How long after its end, and after the last rows that it got, an hour's files become one.
+    #[config(default = "1h", env = "ALULA_STORAGE_COMPACTION_COLD_AFTER")]
+    #[config(layer_attr(arg(long, value_name = "TIME")))]
+    pub compaction_cold_after: Period,
+
+    /// How long after its end a UTC day's small files become files of the day.
+    #[config(default = "24h", env = "ALULA_STORAGE_COMPACTION_DAY_AFTER")]
+    #[config(layer_attr(arg(long, value_name = "TIME")))]
+    pub compaction_day_after: Period,
+
+    /// Largest file that compaction makes; files of half this size are not compacted again.
+    #[config(default = "256MiB", env = "ALULA_STORAGE_COMPACTION_TARGET_BYTES")]
+    #[config(layer_attr(arg(long, value_name = "SIZE")))]
+    pub compaction_target_bytes: Size,
+
+    /// How long it takes to compare every data file with its checksum once more; 0s to never do it.
+    #[config(default = "7d", env = "ALULA_STORAGE_SCRUB_INTERVAL")]
+    #[config(layer_attr(arg(long, value_name = "TIME")))]
+    pub scrub_interval: Period,
+
     /// How long data points are kept after their timestamp, where a tenant has no policy of its own; 0s for ever.
     #[config(default = "0s", env = "ALULA_STORAGE_RETENTION_METRICS")]
     #[config(layer_attr(arg(long, value_name = "TIME")))]
@@ -192,6 +215,41 @@ pub struct StorageConfig {
     #[config(default = "salvage", env = "ALULA_STORAGE_WAL_ON_CORRUPTION")]
     #[config(layer_attr(arg(long, value_name = "ACTION", hide_possible_values = true)))]
     pub wal_on_corruption: OnCorruption,
+
+    /// What is done when a log file cannot be synced: recover (rows go to files, then on in a new one) or exit.
+    #[config(default = "recover", env = "ALULA_STORAGE_WAL_ON_SYNC_ERROR")]
+    #[config(layer_attr(arg(long, value_name = "ACTION", hide_possible_values = true)))]
+    pub wal_on_sync_error: OnSyncError,
+
+    /// Free disk below which senders are told to retry; 0 for none. Unset: 5 % of the disk, at most 1 GiB.
+    #[config(env = "ALULA_STORAGE_MIN_FREE_BYTES")]
+    #[config(layer_attr(arg(long, value_name = "SIZE")))]
+    pub min_free_bytes: Option<Size>,
+
+    /// Object store for old data: `s3://bucket/path`, `gs://...`, `az://...` or `file:///path`. Unset: all data stays here.
+    #[config(env = "ALULA_STORAGE_REMOTE_URL")]
+    #[config(layer_attr(arg(long, value_name = "URL")))]
+    pub remote_url: Option<RemoteUrl>,
+
+    /// Age of the newest row of a file at which the file moves there; 0s moves every file at once.
+    #[config(default = "7d", env = "ALULA_STORAGE_REMOTE_AFTER")]
+    #[config(layer_attr(arg(long, value_name = "TIME")))]
+    pub remote_after: Period,
+
+    /// Disk for what was read from there, at most a quarter of the disk's size; 0 for none.
+    #[config(default = "10GiB", env = "ALULA_STORAGE_REMOTE_CACHE_BYTES")]
+    #[config(layer_attr(arg(long, value_name = "SIZE")))]
+    pub remote_cache_bytes: Size,
+
+    /// Memory for what was read from there.
+    #[config(default = "64MiB", env = "ALULA_STORAGE_REMOTE_CACHE_MEMORY")]
+    #[config(layer_attr(arg(long, value_name = "SIZE")))]
+    pub remote_cache_memory: Size,
+
+    /// Age at which an object there that belongs to no file is removed, and how often such are looked for.
+    #[config(default = "24h", env = "ALULA_STORAGE_REMOTE_ORPHAN_AGE")]
+    #[config(layer_attr(arg(long, value_name = "TIME")))]
+    pub remote_orphan_age: Period,
 }
 
 #[derive(Debug, Clone, confique::Config)]
@@ -257,6 +315,7 @@ impl Config {
             ("ingest.max_message_bytes", ingest.max_message_bytes),
             ("ingest.max_http_message_bytes", ingest.max_http_message_bytes),
             ("storage.flush_bytes", storage.flush_bytes),
+            ("storage.compaction_target_bytes", storage.compaction_target_bytes),
             ("query.memory_limit", query.memory_limit),
             ("query.max_sql_bytes", query.max_sql_bytes),
         ] {
@@ -266,6 +325,8 @@ impl Config {
         }
         for (key, period) in [
             ("storage.flush_interval", storage.flush_interval),
+            ("storage.maintenance_interval", storage.maintenance_interval),
+            ("storage.remote_orphan_age", storage.remote_orphan_age),
             ("query.statement_timeout", query.statement_timeout),
         ] {
             if period.as_duration().is_zero() {

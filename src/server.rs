@@ -9,7 +9,8 @@
 //! |---|---|
 //! | `server.rs` | [`Server`]: start, drain |
 //! | `server/port.rs`, `server/limits.rs` | addresses, and the limits on connections |
-//! | `server/grpc.rs` | the gRPC port, health |
+//! | `server/grpc.rs` | the gRPC port |
+//! | `server/health.rs` | what health checks are told, on both ports |
 //! | `server/http.rs`, `server/socket.rs` | the HTTP port, and how its connections begin and close |
 //! | `server/preface.rs` | what a client is told that does not speak gRPC |
 //! | `server/reflection.rs` | the descriptors of the services |
@@ -22,6 +23,7 @@
 
 mod error;
 mod grpc;
+mod health;
 mod http;
 pub(crate) mod identity;
 mod limits;
@@ -49,7 +51,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 pub use self::error::{StartError, StopError};
-use self::grpc::Health;
+use self::health::{Health, WithHealth};
 pub use self::port::Port;
 use self::port::Taken;
 use crate::config::{self, Config};
@@ -67,6 +69,8 @@ pub struct Server {
     grpc: AbortOnDropHandle<Result<(), tonic::transport::Error>>,
     http: AbortOnDropHandle<()>,
     health: Health,
+    /// Ends, with the reason, once storage takes nothing any more.
+    storage_failed: AbortOnDropHandle<String>,
     flight: FlightSql,
     storage: Storage,
     grace: Duration,
@@ -91,7 +95,8 @@ impl Server {
         let ingest = Ingest::new(opened.storage.clone(), ingest_config(&config));
         let health = Health::new();
         let drain = CancellationToken::new();
-        let http_service = HttpService::new(ingest.clone(), opened.auth.clone());
+        let otlp = HttpService::new(ingest.clone(), opened.auth.clone());
+        let http_service = WithHealth::new(opened.storage.watch_health(), otlp);
         let router = grpc::router(opened.auth, ingest, opened.flight.clone(), &health)?;
         let (grpc_listener, grpc_addr) = grpc.listen()?;
         let (http_listener, http_addr) = http.listen()?;
@@ -101,6 +106,7 @@ impl Server {
         );
         let http = tokio::spawn(http::serve(http_listener, http_service, drain.clone()));
         health.set_serving().await;
+        let storage_failed = tokio::spawn(health.clone().follow(opened.storage.watch_health()));
 
         announce(&config, grpc_addr, http_addr, opened.first_start);
         Ok(Self {
@@ -110,6 +116,7 @@ impl Server {
             grpc: AbortOnDropHandle::new(grpc),
             http: AbortOnDropHandle::new(http),
             health,
+            storage_failed: AbortOnDropHandle::new(storage_failed),
             flight: opened.flight,
             storage: opened.storage,
             grace: config.server.shutdown_grace.as_duration(),
@@ -126,7 +133,7 @@ impl Server {
         self.http_addr
     }
 
-    /// Ends only if one of the ports does, which they do not do by themselves.
+    /// Ends only if one of the ports does, which they do not do by themselves, or storage fails for good.
     pub async fn failed(&mut self) -> StopError {
         tokio::select! {
             ended = &mut self.grpc => match ended {
@@ -136,6 +143,10 @@ impl Server {
             },
             ended = &mut self.http => match ended {
                 Ok(()) => StopError::PortEnded,
+                Err(error) => StopError::Interrupted(error),
+            },
+            ended = &mut self.storage_failed => match ended {
+                Ok(reason) => StopError::StorageFailed { reason },
                 Err(error) => StopError::Interrupted(error),
             },
         }
@@ -149,7 +160,12 @@ impl Server {
     /// # Errors
     /// [`StopError::Storage`] — the flush failed; the rows are still in the log.
     pub async fn shutdown(self) -> Result<(), StopError> {
-        let Self { drain, mut grpc, mut http, health, flight, storage, grace, .. } = self;
+        let Self { drain, mut grpc, mut http, health, storage_failed, flight, storage, grace, .. } = self;
+        // It must not tell of storage again after this.
+        storage_failed.abort();
+        if !storage_failed.is_finished() {
+            let _ = storage_failed.await;
+        }
         health.set_not_serving().await;
         drain.cancel();
         let ended = async {
@@ -189,6 +205,7 @@ impl Opened {
         let data_dir = &config.server.data_dir;
         identity::create_data_dir(data_dir)
             .map_err(|source| StartError::DataDir { path: data_dir.clone(), source })?;
+        alula_storage::backup::ensure_restored(data_dir)?;
         let first_start = !identity::key_store_path(data_dir).exists();
 
         let catalog = Arc::new(Catalog::open(&data_dir.join(Catalog::FILE_NAME))?);
@@ -215,6 +232,12 @@ fn storage_config(config: &Config) -> alula_storage::Config {
         wal_queue_bytes: storage.wal_queue_bytes.as_usize(),
         maintenance_interval: storage.maintenance_interval.as_duration(),
         maintenance_cpu_share: storage.maintenance_cpu_share.as_fraction(),
+        scrub_interval: storage.scrub_interval.unless_zero(),
+        compaction: alula_storage::CompactionConfig {
+            cold_after: storage.compaction_cold_after.as_duration(),
+            day_after: storage.compaction_day_after.as_duration(),
+            target_bytes: storage.compaction_target_bytes.as_u64(),
+        },
         retention: alula_storage::RetentionConfig {
             metrics: storage.retention_metrics.unless_zero(),
             logs: storage.retention_logs.unless_zero(),
@@ -224,6 +247,18 @@ fn storage_config(config: &Config) -> alula_storage::Config {
             config::OnCorruption::Salvage => alula_storage::OnCorruption::Salvage,
             config::OnCorruption::Refuse => alula_storage::OnCorruption::Refuse,
         },
+        on_sync_error: match storage.wal_on_sync_error {
+            config::OnSyncError::Recover => alula_storage::OnSyncError::Recover,
+            config::OnSyncError::Exit => alula_storage::OnSyncError::Exit,
+        },
+        min_free_bytes: storage.min_free_bytes.map(config::Size::as_u64),
+        remote: storage.remote_url.as_ref().map(|url| alula_storage::RemoteConfig {
+            after: storage.remote_after.as_duration(),
+            cache_bytes: storage.remote_cache_bytes.as_u64(),
+            cache_memory_bytes: storage.remote_cache_memory.as_usize(),
+            orphan_age: storage.remote_orphan_age.as_duration(),
+            ..alula_storage::RemoteConfig::new(url.to_storage())
+        }),
     }
 }
 

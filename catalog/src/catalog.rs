@@ -1,41 +1,84 @@
 //! [`Catalog`]: tenants, data files and the flushed sequence number, in one SQLite database.
 
 use std::fmt;
-use std::path::Path;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
-use crate::{Error, Result, SequenceNumber, TenantId, TenantNumber, open_database};
+use crate::{Error, Result, SequenceNumber, TenantId, TenantNumber};
 
+mod data_loss;
+mod deletions;
 mod files;
+mod integrity;
+mod mark;
+mod open;
+mod rebuild;
 mod rejections;
+mod remote;
 mod retention;
 mod retry_window;
+mod scrub;
 
 mod migrations {
     refinery::embed_migrations!("migrations");
 }
 
+pub use data_loss::DataLoss;
+pub use deletions::{Deletion, NewDeletion};
 pub use files::{DataFile, DeadFile, Tier};
+use mark::MarkFile;
+pub use rebuild::CatalogContents;
 pub use rejections::{IngestRejection, RejectionChanges};
+pub use remote::{BlockHashes, RemoteUpload};
 pub use retention::{ClockRecord, RetentionPolicy};
 pub use retry_window::{RetryWindowChange, RetryableBatch};
-
-/// Acknowledged entries that could not be read back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DataLoss {
-    pub first_seq: SequenceNumber,
-    pub last_seq: SequenceNumber,
-    /// Where they had been: a file name inside the data directory.
-    pub source: String,
-    pub detail: String,
-}
+pub use scrub::ScrubPass;
 
 /// The metadata store. All methods block on SQLite: call them from a thread that may block.
 pub struct Catalog {
     /// Guards the one connection; held for one statement or transaction, never across an await.
-    connection: Mutex<Connection>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    connection: Connection,
+    /// None of a catalog that is only looked at.
+    mark: Option<MarkFile>,
+    /// Changes of any kind that this connection has made, as of the last look.
+    total_changes: u64,
+}
+
+/// The connection, for one statement or transaction. Its end brings the mark up to what was committed.
+struct Locked<'a>(MutexGuard<'a, Inner>);
+
+impl Deref for Locked<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.0.connection
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.0.connection
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let Inner { connection, mark, total_changes } = &mut *self.0;
+        let changes = connection.total_changes();
+        if changes != *total_changes {
+            *total_changes = changes;
+            if let Some(mark) = mark {
+                mark.follow(connection);
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Catalog {
@@ -47,12 +90,6 @@ impl fmt::Debug for Catalog {
 impl Catalog {
     /// The name of the database in a data directory.
     pub const FILE_NAME: &str = "catalog.db";
-
-    /// Opens or creates the catalog at `path`.
-    pub fn open(path: &Path) -> Result<Self> {
-        let connection = open_database(path, migrations::migrations::runner())?;
-        Ok(Self { connection: Mutex::new(connection) })
-    }
 
     /// The identity of this data directory, made once; WAL segments carry it.
     pub fn store_uuid(&self) -> Result<[u8; 16]> {
@@ -99,8 +136,10 @@ impl Catalog {
     /// Durable: this COMMIT is the one point at which a flush happens. Before it the rows belong to the WAL, after
     /// it to the files; there is no state in between.
     ///
+    /// A COMMIT that failed may have landed all the same. Done again with the same files, this finds so and is done.
+    ///
     /// # Errors
-    /// `AlreadyFlushed` — the rows of these entries are in files already; nothing was changed.
+    /// `AlreadyFlushed` — the rows of these entries are in other files already; nothing was changed.
     pub fn commit_flush(
         &self,
         files: &[DataFile],
@@ -111,6 +150,9 @@ impl Catalog {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let before = read_flushed_seq(&transaction)?;
         let first_seq = files.iter().map(|file| file.first_seq).min().unwrap_or(flushed_seq);
+        if flushed_seq == before && !files.is_empty() && files::are_known(&transaction, files)? {
+            return Ok(());
+        }
         if flushed_seq < before || (!files.is_empty() && first_seq <= before) {
             return Err(Error::AlreadyFlushed { first_seq, flushed_seq: before });
         }
@@ -123,36 +165,17 @@ impl Catalog {
         Ok(())
     }
 
-    /// Puts a loss on record, once: a start that was interrupted finds the same loss again.
-    pub fn record_data_loss(&self, loss: &DataLoss) -> Result<()> {
-        self.lock().execute(
-            "INSERT INTO data_loss (first_seq, last_seq, source, detail) SELECT ?1, ?2, ?3, ?4
-             WHERE NOT EXISTS (SELECT 1 FROM data_loss
-                               WHERE (first_seq, last_seq, source, detail) = (?1, ?2, ?3, ?4))",
-            params![loss.first_seq.0 as i64, loss.last_seq.0 as i64, loss.source, loss.detail],
-        )?;
-        Ok(())
+    /// Asks `gate` before every COMMIT of this connection from here on; one that it refuses is rolled back and fails.
+    ///
+    /// For tests of what is built on the catalog: a crash at a COMMIT is a refusal of it and of all later ones. The gate is
+    /// called with the connection locked, so it must not call the catalog.
+    pub fn set_commit_gate(&self, mut gate: impl FnMut() -> bool + Send + 'static) -> Result<()> {
+        Ok(self.lock().commit_hook(Some(move || !gate()))?)
     }
 
-    /// Every recorded loss, oldest first.
-    pub fn data_losses(&self) -> Result<Vec<DataLoss>> {
-        let connection = self.lock();
-        let mut statement =
-            connection.prepare("SELECT first_seq, last_seq, source, detail FROM data_loss ORDER BY id")?;
-        let rows = statement.query_map([], |row| {
-            Ok(DataLoss {
-                first_seq: SequenceNumber(row.get::<_, i64>(0)? as u64),
-                last_seq: SequenceNumber(row.get::<_, i64>(1)? as u64),
-                source: row.get(2)?,
-                detail: row.get(3)?,
-            })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Connection> {
+    fn lock(&self) -> Locked<'_> {
         // A panic while the lock was held rolled its transaction back; the connection itself stays sound.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        Locked(self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

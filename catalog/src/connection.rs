@@ -22,6 +22,15 @@ use crate::{Error, Result};
 /// `NewerSchema` — a newer version wrote it; `Open`, `Migrate`, `Lock` — it is not a database, or not ours;
 /// `NotDurable` — the file system does not support what a durable COMMIT needs.
 pub fn open_database(path: &Path, migrations: Runner) -> Result<Connection> {
+    open_checked(path, migrations, |_| Ok(()))
+}
+
+/// [`open_database`] with a look at the database, whatever its version, before it is changed.
+pub(crate) fn open_checked(
+    path: &Path,
+    migrations: Runner,
+    check: impl FnOnce(&Connection) -> Result<()>,
+) -> Result<Connection> {
     let open_error = |source| Error::Open { path: path.to_owned(), source };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -32,6 +41,7 @@ pub fn open_database(path: &Path, migrations: Runner) -> Result<Connection> {
     let mut connection = Connection::open_with_flags(path, flags).map_err(open_error)?;
     configure(&connection).map_err(open_error)?;
     check_durable(&connection, path)?;
+    check(&connection)?;
     refuse_newer(&connection, path, &migrations)?;
     // Grouped: a migration and the row that says it ran are one transaction, so a crash leaves both or neither.
     migrations
@@ -45,7 +55,9 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(10))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // Without it a REPLACE removes a row behind the back of its triggers.
+    connection.pragma_update(None, "recursive_triggers", true)
 }
 
 /// Reads the settings back: one that did not take effect would lose data much later.
@@ -62,7 +74,7 @@ fn check_durable(connection: &Connection, path: &Path) -> Result<()> {
 /// Creates the file with mode 0600 before SQLite would create it with the process's umask.
 ///
 /// A failure is left for SQLite to report, which names the path.
-fn create_private(path: &Path) {
+pub(crate) fn create_private(path: &Path) {
     let _ = File::options().write(true).create_new(true).mode(0o600).open(path);
 }
 
@@ -78,7 +90,7 @@ fn lock_beside(path: &Path) -> Result<File> {
 }
 
 /// Refuses a database whose migration history goes past what this program knows.
-fn refuse_newer(connection: &Connection, path: &Path, migrations: &Runner) -> Result<()> {
+pub(crate) fn refuse_newer(connection: &Connection, path: &Path, migrations: &Runner) -> Result<()> {
     let has_history: bool = connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history')",
         [],

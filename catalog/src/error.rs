@@ -56,6 +56,16 @@ pub enum Error {
         source: refinery::Error,
     },
 
+    #[error("the catalog {path} {damage}; `alula verify --repair` builds it anew from the data files")]
+    DamagedCatalog { path: PathBuf, damage: CatalogDamage },
+
+    #[error("cannot keep the mark beside the catalog {path}")]
+    Mark {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+
     #[error(
         "SQLite refused the settings that make {path} durable (journal_mode={journal_mode}, synchronous={synchronous}); \
          keep it on a local file system"
@@ -70,11 +80,29 @@ pub enum Error {
     #[error("the data file {file} is not part of the store in the way it should be; nothing was changed")]
     NotLive { file: FileId },
 
+    #[error("the database {path} is damaged: {detail}; restore it from a backup")]
+    Damaged { path: PathBuf, detail: String },
+
     #[error("catalog database error")]
     Database(#[from] rusqlite::Error),
 
     #[error("the catalog's table {table} holds an impossible value: {detail}")]
     InvalidRow { table: &'static str, detail: String },
+}
+
+/// Why a catalog must not be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CatalogDamage {
+    #[error("is missing or empty")]
+    Missing,
+    /// What SQLite says.
+    #[error("is damaged: {0}")]
+    Structure(String),
+    #[error("is damaged: rows of its table {table} are not what was written")]
+    Rows { table: String },
+    #[error("is not the latest: it has {found} changes of {expected}")]
+    Outdated { found: u64, expected: u64 },
 }
 
 impl Error {
@@ -89,4 +117,21 @@ impl Error {
                 | ErrorCode::DatabaseLocked
         )
     }
+}
+
+/// Whether the error is about the machine rather than about what is in a database.
+pub(crate) fn is_of_the_machine(error: &rusqlite::Error) -> bool {
+    let rusqlite::Error::SqliteFailure(failure, _) = error else { return false };
+    matches!(
+        failure.code,
+        ErrorCode::CannotOpen
+            | ErrorCode::PermissionDenied
+            | ErrorCode::ReadOnly
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::DiskFull
+            | ErrorCode::OutOfMemory
+            | ErrorCode::NoLargeFileSupport
+    ) || (failure.code == ErrorCode::SystemIoFailure
+        && failure.extended_code != rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
 }

@@ -7,12 +7,14 @@
 //! | `time.rs` | closed time ranges and the hour a row belongs to |
 //! | `schema/` | the Arrow schema of each table; every column name appears once |
 //! | `connection.rs` | how a SQLite database is opened, and the settings that make a COMMIT durable |
+//! | `backup.rs` | a copy of a database that is in use |
 //! | `catalog.rs`, `catalog/` | [`Catalog`]: tenants, data files, ids of flushed batches, the flushed sequence number; what ingest refused |
 //!
 //! **Invariants**
 //! - A data file and the flushed sequence number that covers its rows move in one transaction.
 //! - A tenant keeps its number for ever; directories and WAL frames carry the number, never the name.
 
+mod backup;
 mod catalog;
 mod connection;
 mod error;
@@ -21,12 +23,14 @@ pub mod schema;
 mod signal;
 mod time;
 
+pub use backup::copy_database;
 pub use catalog::{
-    Catalog, ClockRecord, DataFile, DataLoss, DeadFile, IngestRejection, RejectionChanges, RetentionPolicy,
-    RetryWindowChange, RetryableBatch, Tier,
+    BlockHashes, Catalog, CatalogContents, ClockRecord, DataFile, DataLoss, DeadFile, Deletion,
+    IngestRejection, NewDeletion, RejectionChanges, RemoteUpload, RetentionPolicy, RetryWindowChange,
+    RetryableBatch, ScrubPass, Tier,
 };
 pub use connection::open_database;
-pub use error::{Error, Result, error_chain};
+pub use error::{CatalogDamage, Error, Result, error_chain};
 pub use ids::{FileId, SequenceNumber, TenantId, TenantNumber};
 pub use signal::Signal;
 pub use time::{Hour, TimeRange, now_ns};

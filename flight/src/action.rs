@@ -1,10 +1,13 @@
 //! `DoAction`: preparing and closing. Every other action is answered by its name.
 
-use arrow_flight::sql::ActionCreatePreparedStatementResult;
+use arrow::datatypes::Schema;
+use arrow_flight::sql::{ActionCreatePreparedStatementResult, Any, ProstMessageExt};
 use arrow_flight::{Action, ActionType};
 use bytes::Bytes;
 use prost::Message;
 
+use crate::prepared::Prepared;
+use crate::wire::schema_bytes;
 use crate::{Error, Result};
 
 /// The actions there are.
@@ -56,15 +59,32 @@ pub(crate) fn list() -> Vec<ActionType> {
 }
 
 /// The answer to `CreatePreparedStatement`.
-pub(crate) fn created(
-    handle: Bytes,
-    prepared: &crate::prepared::Prepared,
-) -> Result<ActionCreatePreparedStatementResult> {
-    Ok(ActionCreatePreparedStatementResult {
+pub(crate) fn created(handle: Bytes, prepared: &Prepared) -> Result<Bytes> {
+    // By that JDBC up to 19 tells a statement that changes something, and by `is_update` later.
+    let dataset = if prepared.is_update { &Schema::empty() } else { prepared.dataset.as_ref() };
+    let result = CreatedPreparedStatement {
         prepared_statement_handle: handle,
-        dataset_schema: crate::wire::schema_bytes(&prepared.dataset)?,
-        parameter_schema: crate::wire::schema_bytes(&prepared.parameters)?,
-    })
+        dataset_schema: schema_bytes(dataset)?,
+        parameter_schema: schema_bytes(&prepared.parameters)?,
+        is_update: Some(prepared.is_update),
+    };
+    let type_url = ActionCreatePreparedStatementResult::type_url().to_owned();
+    Ok(Any { type_url, value: result.encode_to_vec().into() }.encode_to_vec().into())
+}
+
+/// An `ActionCreatePreparedStatementResult` with the field that arrow-flight's type lacks.
+///
+/// Source: <https://github.com/apache/arrow/blob/main/format/FlightSql.proto>
+#[derive(Clone, PartialEq, Message)]
+struct CreatedPreparedStatement {
+    #[prost(bytes = "bytes", tag = "1")]
+    prepared_statement_handle: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    dataset_schema: Bytes,
+    #[prost(bytes = "bytes", tag = "3")]
+    parameter_schema: Bytes,
+    #[prost(bool, optional, tag = "4")]
+    is_update: Option<bool>,
 }
 
 /// The answer to `CloseSession`, which arrow-flight has no type for. It is sent bare, not in an `Any`.

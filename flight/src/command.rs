@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use arrow_flight::sql::metadata::SqlInfoData;
 use arrow_flight::sql::{Any, Command, CommandGetDbSchemas, CommandGetTables, ProstMessageExt};
 use prost::Message;
 
 use crate::context::QueryContext;
+use crate::sql_info::SqlInfos;
 use crate::{Error, Result, metadata, sql_info, xdbc_type_info};
 
 /// Something a client wants rows for.
@@ -80,7 +80,7 @@ impl Description {
     }
 
     /// All rows, of schema [`Self::schema`].
-    pub(crate) async fn rows(self, context: &QueryContext, infos: &SqlInfoData) -> Result<RecordBatch> {
+    pub(crate) async fn rows(self, context: &QueryContext, infos: &SqlInfos) -> Result<RecordBatch> {
         match self {
             Self::Catalogs => metadata::catalogs(),
             Self::DbSchemas(command) => metadata::db_schemas(&context.state, &command),
@@ -88,7 +88,7 @@ impl Description {
             Self::TableTypes => metadata::table_types(),
             // Telemetry has no keys.
             Self::PrimaryKeys | Self::ForeignKeys => Ok(RecordBatch::new_empty(self.schema())),
-            Self::SqlInfo(codes) => sql_info::rows(infos, codes),
+            Self::SqlInfo(codes) => sql_info::rows(infos.of(context), codes),
             Self::XdbcTypeInfo(data_type) => xdbc_type_info::rows(data_type),
         }
     }

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use alula_auth::Principal;
 use alula_catalog::TenantId;
-use alula_storage::Storage;
-use alula_storage::table::{CATALOG_NAME, SCHEMA_NAME, SealedObjectStores, tenant_catalog};
+use alula_storage::table::{CATALOG_NAME, SCHEMA_NAME, SealedObjectStores, SqlPredicates, tenant_catalog};
+use alula_storage::{Snapshot, Storage};
 use datafusion::catalog::CatalogProvider;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -24,6 +24,7 @@ use datafusion::execution::{FunctionRegistry, SessionState, SessionStateBuilder,
 use datafusion::prelude::SessionConfig;
 
 use crate::information_schema::catalog_list;
+use crate::update::parse_predicate;
 use crate::{Error, Result, aggregates, functions, views};
 
 /// How many consumers of memory an error names.
@@ -67,6 +68,7 @@ impl fmt::Debug for Config {
 pub(crate) struct QueryEngine {
     storage: Storage,
     base: SessionState,
+    predicates: Arc<SqlPredicates>,
     max_sql_bytes: usize,
 }
 
@@ -75,7 +77,9 @@ impl QueryEngine {
     /// `Engine` — the spill directory cannot be made.
     pub(crate) fn try_new(storage: Storage, config: &Config) -> Result<Self> {
         let base = base_state(config).map_err(Error::Engine)?;
-        Ok(Self { storage, base, max_sql_bytes: config.max_sql_bytes })
+        let predicates = Arc::new(SqlPredicates::new(base.clone(), parse_predicate));
+        storage.compile_predicates_with(Arc::clone(&predicates) as _);
+        Ok(Self { storage, base, predicates, max_sql_bytes: config.max_sql_bytes })
     }
 
     /// Names of the scalar functions in the given sections of DataFusion's documentation, in order.
@@ -99,8 +103,13 @@ impl QueryEngine {
 pub(crate) struct QueryContext {
     pub(crate) state: SessionState,
     pub(crate) tenant: TenantId,
+    /// The name of the caller within its tenant.
+    pub(crate) subject: String,
     pub(crate) is_admin: bool,
     pub(crate) max_sql_bytes: usize,
+    /// For the statements that change something.
+    pub(crate) storage: Storage,
+    pub(crate) predicates: Arc<SqlPredicates>,
 }
 
 impl QueryContext {
@@ -113,9 +122,17 @@ impl QueryContext {
         Ok(Self {
             state: session(&engine.base, catalog),
             tenant,
+            subject: principal.subject().to_owned(),
             is_admin: principal.is_admin(),
             max_sql_bytes: engine.max_sql_bytes,
+            storage: engine.storage.clone(),
+            predicates: Arc::clone(&engine.predicates),
         })
+    }
+
+    /// The same session over another snapshot.
+    pub(crate) fn state_on(&self, snapshot: &Arc<Snapshot>) -> Result<SessionState> {
+        Ok(session(&self.state, tenant_catalog(snapshot, &self.tenant)?))
     }
 }
 

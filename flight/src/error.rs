@@ -18,8 +18,8 @@ pub enum Error {
     #[error("not authorised")]
     Auth(#[from] alula_auth::Error),
 
-    #[error("{what} needs the role admin: it shows how the server stores data")]
-    NeedsAdmin { what: &'static str },
+    #[error("{what} needs the role admin: {why}")]
+    NeedsAdmin { what: &'static str, why: &'static str },
 
     #[error("this is not a Flight SQL message: {reason}")]
     MalformedMessage { reason: String },
@@ -58,6 +58,20 @@ pub enum Error {
         "alula is read-only over SQL, so {statement} is not accepted: send SELECT, WITH, EXPLAIN, SHOW or DESCRIBE"
     )]
     ReadOnly { statement: String },
+
+    #[error(
+        "DELETE FROM {name} without a condition: to delete every row, write DELETE FROM {name} WHERE true"
+    )]
+    DeleteEverything { name: String },
+
+    #[error("DELETE takes one table and a condition, and nothing else: DELETE FROM logs WHERE body = '...'")]
+    UnsupportedDelete,
+
+    #[error("rows can be deleted from {known}, and not from {name}")]
+    NotDeletable { name: String, known: String },
+
+    #[error("this statement returns rows and changes nothing: send it as a query")]
+    NotAnUpdate,
 
     #[error("table {name} does not exist; the tables are: {}", known.join(", "))]
     UnknownTable { name: String, known: Vec<String> },
@@ -109,6 +123,9 @@ pub enum Error {
 
     #[error("the query failed")]
     Query(#[from] DataFusionError),
+
+    #[error("the storage engine refused")]
+    Storage(#[from] alula_storage::Error),
 
     #[error("a result could not be encoded")]
     Encode(#[from] ArrowError),

@@ -5,6 +5,7 @@
 //! | `service.rs` | the Flight service: a switchboard without logic |
 //! | `command.rs`, `action.rs`, `handshake.rs` | what a message asks for |
 //! | `statement.rs`, `prepared.rs` | running statements; preparing and binding them |
+//! | `update.rs`, `update/` | the statements that change something: `DELETE`, `VACUUM` |
 //! | `ticket.rs` | signed tickets and handles, which carry no authority |
 //! | `metadata.rs`, `sql_info.rs`, `xdbc_type_info.rs` | what the server says of itself and its tables |
 //! | `context.rs` | from a principal to a session: the only way to rows |
@@ -17,7 +18,7 @@
 //!
 //! **Invariants**
 //! - A session is made from a principal and holds the tables of its tenant alone.
-//! - SQL only reads.
+//! - SQL only reads, but for what `update.rs` lets an administrator do to the own tenant.
 //! - The schema promised for a statement is the schema of its stream, field by field, also without rows.
 //! - A stream ends cleanly only when all of its rows were sent.
 
@@ -44,6 +45,7 @@ mod sql_info;
 mod statement;
 mod status;
 mod ticket;
+mod update;
 mod views;
 mod wire;
 mod xdbc_type_info;
@@ -60,6 +62,7 @@ pub use error::{Error, Result};
 use context::QueryEngine;
 use runtime::QueryRuntime;
 use service::Service;
+use sql_info::SqlInfos;
 use ticket::Signer;
 
 /// The largest message taken: bound parameters, and tickets with long statements.
@@ -84,10 +87,10 @@ impl FlightSql {
     /// `Engine` — the spill directory cannot be made. `Threads` — the system gives no threads.
     pub fn new(storage: Storage, config: &Config) -> Result<Self> {
         let engine = QueryEngine::try_new(storage, config)?;
-        let sql_info = sql_info::build(&engine, config)?;
+        let sql_infos = SqlInfos::try_new(&engine, config)?;
         let runtime = QueryRuntime::try_new(config.target_partitions, config.statement_timeout)?;
         let signer = Signer::new(&config.signing_key);
-        Ok(Self { service: Arc::new(Service { runtime, engine, signer, sql_info }) })
+        Ok(Self { service: Arc::new(Service { runtime, engine, signer, sql_infos }) })
     }
 
     /// The gRPC service. It expects a principal in the extensions of every request.

@@ -48,6 +48,17 @@ pub(crate) fn infer(plan: &LogicalPlan, names: Vec<String>) -> DataFusionResult<
     Ok(names.into_iter().map(parameter).collect())
 }
 
+/// The parameters of an expression, the same way.
+pub(crate) fn infer_in(expr: &Expr, names: Vec<String>) -> DataFusionResult<Vec<Parameter>> {
+    let mut types = HashMap::new();
+    expr.apply(|expr| {
+        note_type(expr, None, &mut types);
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let parameter = |name: String| Parameter { data_type: types.remove(&format!("${name}")), name };
+    Ok(names.into_iter().map(parameter).collect())
+}
+
 /// Keeps the first type that a parameter is seen with.
 fn note_type(expr: &Expr, default: Option<&DataType>, types: &mut HashMap<String, DataType>) {
     let (id, data_type) = match expr {
@@ -103,6 +114,10 @@ impl Bound {
             Ok((parameter.name.clone(), value(parameter, column)?))
         });
         Ok(Self(values.collect::<Result<_>>()?))
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&ScalarValue> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
     pub(crate) fn into_param_values(self) -> ParamValues {

@@ -9,8 +9,8 @@ use std::ops::ControlFlow;
 
 use datafusion::common::format::ExplainStatementOptions;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::ast::{ObjectName, Query, Statement as SqlStatement, Visit, Visitor};
-use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, Statement as SqlStatement, Visit, Visitor};
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 
 use crate::dialect::AlulaDialect;
@@ -35,35 +35,38 @@ pub(crate) const MAX_PARAMETERS: usize = 1_000;
 /// Nesting of parentheses, subqueries and operators that the parser follows.
 const MAX_NESTING: usize = 50;
 
-/// A statement that only reads.
+/// A statement.
 #[derive(Debug)]
 pub(crate) struct Parsed {
     pub(crate) statement: Statement,
     /// Names of the parameters without `$`: `1`, `2`, ... in numeric order without gaps, or names as they appear.
     pub(crate) parameters: Vec<String>,
-    /// Whether it shows how the server stores data, which is for administrators.
-    pub(crate) shows_storage: bool,
+    pub(crate) kind: Kind,
 }
 
-/// Parses one read-only statement of at most `max_bytes` bytes.
+/// What a statement is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Reads {
+        /// Whether it shows how the server stores data, which is for administrators.
+        shows_storage: bool,
+    },
+    /// `DELETE` or `VACUUM`.
+    Changes,
+}
+
+/// Parses one statement of at most `max_bytes` bytes, which reads or is one of the few that may change something.
 pub(crate) fn parse(sql: &str, max_bytes: usize) -> Result<Parsed> {
     if sql.len() > max_bytes {
         return Err(Error::StatementTooLong { found: sql.len(), limit: max_bytes });
     }
-    let dialect = AlulaDialect;
-    let mut tokens = Tokenizer::new(&dialect, sql)
-        .tokenize_with_location()
-        .map_err(|error| syntax_error(&ParserError::from(error)))?;
-    tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
-    if tokens.len() > MAX_TOKENS {
-        return Err(Error::TooManyTokens { limit: MAX_TOKENS });
-    }
+    let mut tokens = tokenize(sql)?;
     check_depth(&tokens)?;
     let parameters = number_placeholders(&mut tokens)?;
     let verb = verb(&tokens);
 
     let mut statements = DFParserBuilder::new(tokens)
-        .with_dialect(&dialect)
+        .with_dialect(&AlulaDialect)
         .with_recursion_limit(MAX_NESTING)
         .build()
         .and_then(|mut parser| parser.parse_statements())
@@ -72,13 +75,63 @@ pub(crate) fn parse(sql: &str, max_bytes: usize) -> Result<Parsed> {
         return Err(Error::SeveralStatements { found: statements.len() });
     }
     let statement = statements.pop_front().ok_or(Error::NoStatement)?;
-    let shows_storage = check_reads(&statement, &verb)?;
+    let kind = match &statement {
+        Statement::Statement(inner)
+            if matches!(**inner, SqlStatement::Delete(_) | SqlStatement::Vacuum(_)) =>
+        {
+            Kind::Changes
+        }
+        statement => Kind::Reads { shows_storage: check_reads(statement, &verb)? },
+    };
     check_tables(&statement)?;
-    Ok(Parsed { statement, parameters, shows_storage })
+    Ok(Parsed { statement, parameters, kind })
+}
+
+/// Parses an expression that stands alone.
+pub(crate) fn parse_expression(text: &str) -> Result<Expr> {
+    let mut tokens = tokenize(text)?;
+    // Here it is only about `?` as an operator.
+    number_placeholders(&mut tokens)?;
+    let mut parser =
+        Parser::new(&AlulaDialect).with_recursion_limit(MAX_NESTING).with_tokens_with_locations(tokens);
+    let expression = parser.parse_expr().map_err(|error| syntax_error(&error))?;
+    parser.expect_token(&Token::EOF).map_err(|error| syntax_error(&error))?;
+    Ok(expression)
+}
+
+/// Operators in an expression that stands alone.
+pub(crate) fn count_operators(text: &str) -> Result<usize> {
+    Ok(operators(&tokenize(text)?).0)
+}
+
+/// The tokens of a text, without white space and comments.
+fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
+    let mut tokens = Tokenizer::new(&AlulaDialect, text)
+        .tokenize_with_location()
+        .map_err(|error| syntax_error(&ParserError::from(error)))?;
+    tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
+    if tokens.len() > MAX_TOKENS {
+        return Err(Error::TooManyTokens { limit: MAX_TOKENS });
+    }
+    Ok(tokens)
 }
 
 /// Bounds the depth of the tree that the parser will build.
 fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
+    let (operators, set_operations) = operators(tokens);
+    if operators > MAX_OPERATORS {
+        let advice = "write IN (...) instead of many OR, or join with VALUES";
+        return Err(Error::TooComplex { what: "operators", limit: MAX_OPERATORS, advice });
+    }
+    if set_operations > MAX_SET_OPERATIONS {
+        let advice = "use VALUES, or several statements";
+        return Err(Error::TooComplex { what: "set operations", limit: MAX_SET_OPERATIONS, advice });
+    }
+    Ok(())
+}
+
+/// How many operators and set operations there are.
+fn operators(tokens: &[TokenWithSpan]) -> (usize, usize) {
     let is = |position: Option<usize>, wanted: &[Token]| {
         position.and_then(|position| tokens.get(position)).is_some_and(|token| wanted.contains(&token.token))
     };
@@ -113,15 +166,7 @@ fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
             _ => operators += 1,
         }
     }
-    if operators > MAX_OPERATORS {
-        let advice = "write IN (...) instead of many OR, or join with VALUES";
-        return Err(Error::TooComplex { what: "operators", limit: MAX_OPERATORS, advice });
-    }
-    if set_operations > MAX_SET_OPERATIONS {
-        let advice = "use VALUES, or several statements";
-        return Err(Error::TooComplex { what: "set operations", limit: MAX_SET_OPERATIONS, advice });
-    }
-    Ok(())
+    (operators, set_operations)
 }
 
 /// Words that make the tree deeper when they are chained.

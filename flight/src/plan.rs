@@ -13,29 +13,44 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::TableReference;
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use datafusion::sql::parser::Statement;
 
 use crate::context::QueryContext;
 use crate::parameters::{Bound, Parameter, infer};
-use crate::parse::{Parsed, distance, parse};
+use crate::parse::{Kind, Parsed, distance, parse};
+use crate::update::Update;
 use crate::wire::wire_schema;
 use crate::{Error, Result, inlining};
 
 /// A statement that has been planned and may be run.
 pub(crate) struct Planned {
     context: QueryContext,
-    plan: LogicalPlan,
+    work: Work,
     /// The parameters of the statement, bound or not.
     pub(crate) parameters: Vec<Parameter>,
+}
+
+enum Work {
+    Query(LogicalPlan),
+    Update(Update),
 }
 
 impl Planned {
     /// Plans a statement. Nothing runs.
     pub(crate) async fn try_new(context: QueryContext, sql: &str) -> Result<Self> {
-        let Parsed { statement, parameters, shows_storage } = parse(sql, context.max_sql_bytes)?;
-        if shows_storage && !context.is_admin {
-            return Err(Error::NeedsAdmin { what: "EXPLAIN ANALYZE" });
+        let Parsed { statement, parameters, kind } = parse(sql, context.max_sql_bytes)?;
+        match kind {
+            Kind::Changes => {
+                let (update, parameters) = Update::try_new(&context, statement, parameters)?;
+                return Ok(Self { context, work: Work::Update(update), parameters });
+            }
+            Kind::Reads { shows_storage: true } if !context.is_admin => {
+                let why = "it shows how the server stores data";
+                return Err(Error::NeedsAdmin { what: "EXPLAIN ANALYZE", why });
+            }
+            Kind::Reads { .. } => {}
         }
         let plan = match context.state.statement_to_plan(statement.clone()).await {
             Ok(plan) => plan,
@@ -48,7 +63,7 @@ impl Planned {
         read_only.verify_plan(&plan)?;
         inlining::check(&plan)?;
         let parameters = infer(&plan, parameters)?;
-        Ok(Self { context, plan, parameters })
+        Ok(Self { context, work: Work::Query(plan), parameters })
     }
 
     /// Puts values in the place of parameters. Types of untyped expressions may change with them.
@@ -57,23 +72,54 @@ impl Planned {
             return Err(Error::UnboundParameter { name: format!("${}", missing.name) });
         }
         if !self.parameters.is_empty() {
-            self.plan = self.plan.with_param_values(bound.into_param_values())?;
+            self.work = match self.work {
+                Work::Query(plan) => Work::Query(plan.with_param_values(bound.into_param_values())?),
+                Work::Update(update) => Work::Update(update.bind(&bound)?),
+            };
         }
         Ok(self)
     }
 
+    /// Whether it changes something.
+    pub(crate) fn is_update(&self) -> bool {
+        matches!(self.work, Work::Update(_))
+    }
+
     /// The schema that the rows will have on the wire.
     pub(crate) fn wire_schema(&self) -> SchemaRef {
-        wire_schema(self.plan.schema().as_arrow())
+        match &self.work {
+            Work::Query(plan) => wire_schema(plan.schema().as_arrow()),
+            Work::Update(_) => Update::schema(),
+        }
     }
 
     /// Starts the query. Rows flow as the stream is polled; dropping it ends the query.
+    ///
+    /// Of a statement that changes something the one row says what it did, and it is done when this returns.
     pub(crate) async fn execute(self) -> Result<SendableRecordBatchStream> {
-        let Self { context: QueryContext { state, tenant, .. }, plan, .. } = self;
+        let plan = match self.work {
+            Work::Query(plan) => plan,
+            Work::Update(update) => {
+                let answer = Update::answer(update.run(self.context).await?)?;
+                return Ok(Box::pin(MemoryStream::try_new(vec![answer], Update::schema(), None)?));
+            }
+        };
+        let QueryContext { state, tenant, .. } = self.context;
         let plan = bind_tenant(plan, &tenant)?;
         let plan = state.create_physical_plan(&plan).await?;
         guard_physical(&plan, &tenant)?;
         Ok(execute_stream(plan, state.task_ctx())?)
+    }
+
+    /// Does what the statement is for. Returns how many rows it concerned.
+    ///
+    /// # Errors
+    /// `NotAnUpdate` — it only reads.
+    pub(crate) async fn update(self) -> Result<i64> {
+        match self.work {
+            Work::Update(update) => update.run(self.context).await,
+            Work::Query(_) => Err(Error::NotAnUpdate),
+        }
     }
 }
 

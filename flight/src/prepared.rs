@@ -28,6 +28,8 @@ pub(crate) struct Prepared {
     /// The rows, as far as known before values are bound.
     pub(crate) dataset: SchemaRef,
     pub(crate) parameters: SchemaRef,
+    /// Whether it changes something.
+    pub(crate) is_update: bool,
 }
 
 /// Plans a statement. Nothing runs.
@@ -38,6 +40,7 @@ pub(crate) async fn prepare(runtime: &QueryRuntime, context: QueryContext, sql: 
             Ok(Prepared {
                 dataset: planned.wire_schema(),
                 parameters: parameter_schema(&planned.parameters).into(),
+                is_update: planned.is_update(),
             })
         })
         .await
@@ -52,6 +55,30 @@ pub(crate) async fn bind(
 ) -> Result<SignedStatement> {
     let messages = read_bounded(messages).await?;
     let batches = decode(runtime, messages).await?;
+    bind_values(runtime, context, sql, batches).await
+}
+
+/// The same where the statement may have its values already: some clients bind when they run it.
+pub(crate) async fn rebind(
+    runtime: &QueryRuntime,
+    context: QueryContext,
+    statement: SignedStatement,
+    messages: impl Stream<Item = Result<FlightData, Status>> + Unpin,
+) -> Result<SignedStatement> {
+    let messages = read_bounded(messages).await?;
+    let batches = decode(runtime, messages).await?;
+    if batches.iter().all(|batch| batch.num_rows() == 0) {
+        return Ok(statement);
+    }
+    bind_values(runtime, context, statement.sql, batches).await
+}
+
+async fn bind_values(
+    runtime: &QueryRuntime,
+    context: QueryContext,
+    sql: String,
+    batches: Vec<RecordBatch>,
+) -> Result<SignedStatement> {
     runtime
         .run(async move {
             let planned = Planned::try_new(context, &sql).await?;

@@ -60,35 +60,58 @@ impl QueryRuntime {
         }
     }
 
+    /// The longest that a statement may run.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
     /// Runs `work` on the query threads until it is done or the statement timeout has passed.
     ///
     /// The timeout is watched from the caller's thread: planning never yields, so its own thread could not.
-    pub(crate) async fn run<T, F>(&self, work: F) -> Result<T>
+    /// It begins at the call, so that the future which the caller holds is a small one.
+    pub(crate) fn run<T, F>(&self, work: F) -> impl Future<Output = Result<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.run_within(self.timeout, work)
+    }
+
+    /// [`Self::run`] with another timeout.
+    pub(crate) fn run_within<T, F>(
+        &self,
+        timeout: Option<Duration>,
+        work: F,
+    ) -> impl Future<Output = Result<T>> + Send + use<T, F>
     where
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
         let task = AbortOnDropHandle::new(self.handle.spawn(work));
-        let joined = match self.timeout {
-            Some(limit) => tokio::time::timeout(limit, task).await.map_err(|_| Error::Timeout { limit })?,
-            None => task.await,
-        };
-        joined.map_err(lost)?
+        async move {
+            let joined = match timeout {
+                Some(limit) => {
+                    tokio::time::timeout(limit, task).await.map_err(|_| Error::Timeout { limit })?
+                }
+                None => task.await,
+            };
+            joined.map_err(lost)?
+        }
     }
 
     /// Runs `work` on the query threads; what it sends comes out of the returned stream.
     ///
     /// The timeout is watched at both ends: by the reader because planning never yields, and by the producer because a
     /// client that stops reading would keep the query and its memory for ever.
-    pub(crate) fn produce<T, F, W>(&self, work: W) -> Produced<T>
+    pub(crate) fn produce<T, F, W>(&self, timeout: Option<Duration>, work: W) -> Produced<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<()>> + Send + 'static,
         W: FnOnce(Sender<T>) -> F,
     {
         let (sender, receiver) = mpsc::channel(CHANNEL_CAPACITY);
-        let task = AbortOnDropHandle::new(self.handle.spawn(within(self.timeout, work(Sender(sender)))));
-        let timeout = self.timeout.map(|limit| (limit, Box::pin(sleep_until(Instant::now() + limit))));
+        let task = AbortOnDropHandle::new(self.handle.spawn(within(timeout, work(Sender(sender)))));
+        let timeout = timeout.map(|limit| (limit, Box::pin(sleep_until(Instant::now() + limit))));
         Produced { receiver, task: Some(task), timeout }
     }
 }

@@ -9,10 +9,9 @@ use std::time::SystemTime;
 use alula_auth::Principal;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::flight_service_server::FlightService;
-use arrow_flight::sql::metadata::SqlInfoData;
 use arrow_flight::sql::{
     ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, Command,
-    DoPutPreparedStatementResult, ProstMessageExt, TicketStatementQuery,
+    DoPutPreparedStatementResult, DoPutUpdateResult, ProstMessageExt, TicketStatementQuery,
 };
 use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo,
@@ -29,6 +28,7 @@ use crate::command::{Request, decode, refuse_transaction, unpack, unsupported};
 use crate::context::{QueryContext, QueryEngine};
 use crate::encode::Encoder;
 use crate::runtime::QueryRuntime;
+use crate::sql_info::SqlInfos;
 use crate::status::status;
 use crate::ticket::{Kind, LIFETIME, SignedStatement, Signer};
 use crate::wire::schema_bytes;
@@ -42,7 +42,7 @@ pub(crate) struct Service {
     pub(crate) runtime: QueryRuntime,
     pub(crate) engine: QueryEngine,
     pub(crate) signer: Signer,
-    pub(crate) sql_info: SqlInfoData,
+    pub(crate) sql_infos: SqlInfos,
 }
 
 impl Service {
@@ -106,7 +106,7 @@ impl Service {
             Request::Prepared { handle } => self.prepared(principal, &handle)?,
             Request::Describe(description) => {
                 let context = self.context(principal)?;
-                let batch = description.rows(&context, &self.sql_info).await?;
+                let batch = description.rows(&context, &self.sql_infos).await?;
                 let mut encoder = Encoder::new();
                 let mut messages = vec![encoder.schema_message(&batch.schema())];
                 messages.extend(encoder.encode(&batch)?);
@@ -122,21 +122,37 @@ impl Service {
         Ok(messages.map_err(|error| status(&error)).boxed())
     }
 
-    async fn bind(&self, principal: &Principal, mut messages: Streaming<FlightData>) -> Result<Bytes> {
+    /// Takes parameters, or a statement that changes something.
+    async fn put(&self, principal: &Principal, mut messages: Streaming<FlightData>) -> Result<Bytes> {
         let no_command = || Error::MalformedMessage { reason: "the first message has no command".to_owned() };
         let first = messages.next().await.ok_or_else(no_command)?;
         let mut first = first.map_err(|status| Error::MalformedParameters(Box::new(status)))?;
         let descriptor = first.flight_descriptor.take().ok_or_else(no_command)?;
+        let messages = futures::stream::iter([Ok(first)]).chain(messages);
         let handle = match decode(&descriptor.cmd)? {
             Command::CommandPreparedStatementQuery(command) => command.prepared_statement_handle,
+            Command::CommandStatementUpdate(command) => {
+                refuse_transaction(command.transaction_id.as_ref())?;
+                return self.update(principal, prepared::unbound(command.query)).await;
+            }
+            Command::CommandPreparedStatementUpdate(command) => {
+                let statement = self.prepared(principal, &command.prepared_statement_handle)?;
+                let context = self.context(principal)?;
+                let statement = prepared::rebind(&self.runtime, context, statement, messages).await?;
+                return self.update(principal, statement).await;
+            }
             other => return Err(unsupported(&other)),
         };
         let statement = self.prepared(principal, &handle)?;
-        let messages = futures::stream::iter([Ok(first)]).chain(messages);
         let bound = prepared::bind(&self.runtime, self.context(principal)?, statement.sql, messages).await?;
         let handle = self.signer.sign(Kind::Prepared, principal, bound);
         let result = DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) };
         Ok(result.encode_to_vec().into())
+    }
+
+    async fn update(&self, principal: &Principal, statement: SignedStatement) -> Result<Bytes> {
+        let record_count = statement::update(&self.runtime, self.context(principal)?, statement).await?;
+        Ok(DoPutUpdateResult { record_count }.encode_to_vec().into())
     }
 
     async fn act(&self, principal: &Principal, action: &Action) -> Result<Option<Bytes>> {
@@ -147,7 +163,7 @@ impl Service {
                 let context = self.context(principal)?;
                 let known = prepared::prepare(&self.runtime, context, request.query.clone()).await?;
                 let handle = self.signer.sign(Kind::Prepared, principal, prepared::unbound(request.query));
-                Ok(Some(action::created(handle, &known)?.as_any().encode_to_vec().into()))
+                Ok(Some(action::created(handle, &known)?))
             }
             ActionKind::ClosePreparedStatement => {
                 unpack::<ActionClosePreparedStatementRequest>(&action.body)?;
@@ -215,7 +231,7 @@ impl FlightService for Service {
 
     async fn do_put(&self, call: Call<Streaming<FlightData>>) -> Answer<Self::DoPutStream> {
         let principal = reader(&call)?;
-        let app_metadata = self.bind(&principal, call.into_inner()).await.map_err(|error| status(&error))?;
+        let app_metadata = self.put(&principal, call.into_inner()).await.map_err(|error| status(&error))?;
         Ok(Response::new(futures::stream::iter([Ok(PutResult { app_metadata })]).boxed()))
     }
 

@@ -17,12 +17,12 @@ use arrow_flight::sql::{
 };
 
 use crate::Result;
-use crate::context::{Config, QueryEngine};
+use crate::context::{Config, QueryContext, QueryEngine};
 use crate::metadata::failed;
 use crate::parse::MAX_TABLES;
 
 /// Words that have a meaning here and none in SQL:2003.
-const KEYWORDS: [&str; 16] = [
+const KEYWORDS: [&str; 17] = [
     "ANTI",
     "DESCRIBE",
     "EXCLUDE",
@@ -38,6 +38,7 @@ const KEYWORDS: [&str; 16] = [
     "SEMI",
     "SHOW",
     "TRY_CAST",
+    "VACUUM",
     "VERBOSE",
 ];
 
@@ -52,9 +53,27 @@ pub(crate) fn rows(infos: &SqlInfoData, codes: Vec<u32>) -> Result<RecordBatch> 
     Ok(RecordBatch::try_new(schema(), batch.columns().to_vec())?)
 }
 
+/// What the server is to each kind of caller.
+pub(crate) struct SqlInfos {
+    reader: SqlInfoData,
+    /// May delete rows.
+    admin: SqlInfoData,
+}
+
+impl SqlInfos {
+    pub(crate) fn try_new(engine: &QueryEngine, config: &Config) -> Result<Self> {
+        Ok(Self { reader: build(engine, config, true)?, admin: build(engine, config, false)? })
+    }
+
+    pub(crate) fn of(&self, context: &QueryContext) -> &SqlInfoData {
+        if context.is_admin { &self.admin } else { &self.reader }
+    }
+}
+
 /// The table of all codes.
-pub(crate) fn build(engine: &QueryEngine, config: &Config) -> Result<SqlInfoData> {
+fn build(engine: &QueryEngine, config: &Config, is_read_only: bool) -> Result<SqlInfoData> {
     let mut infos = SqlInfoDataBuilder::new();
+    infos.append(SqlInfo::FlightSqlServerReadOnly, is_read_only);
     server(&mut infos, config);
     language(&mut infos, engine);
     limits(&mut infos, config);
@@ -67,7 +86,6 @@ fn server(infos: &mut SqlInfoDataBuilder, config: &Config) {
     infos.append(SqlInfo::FlightSqlServerName, "Alula");
     infos.append(SqlInfo::FlightSqlServerVersion, config.server_version.as_str());
     infos.append(SqlInfo::FlightSqlServerArrowVersion, arrow::ARROW_VERSION);
-    infos.append(SqlInfo::FlightSqlServerReadOnly, true);
     infos.append(SqlInfo::FlightSqlServerSql, true);
     infos.append(SqlInfo::FlightSqlServerSubstrait, false);
     infos.append(SqlInfo::FlightSqlServerSubstraitMinVersion, "");

@@ -1,5 +1,7 @@
 //! Running statements: what `GetFlightInfo` promises and what `DoGet` then streams.
 
+use std::time::Duration;
+
 use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
 use futures::{Stream, StreamExt};
@@ -10,6 +12,7 @@ use crate::parameters::Bound;
 use crate::plan::Planned;
 use crate::runtime::{Produced, QueryRuntime};
 use crate::ticket::SignedStatement;
+use crate::update::is_vacuum;
 use crate::wire::to_wire;
 use crate::{Error, Result};
 
@@ -38,7 +41,8 @@ pub(crate) async fn stream(
     context: QueryContext,
     statement: SignedStatement,
 ) -> Result<impl Stream<Item = Result<FlightData>> + Send + use<>> {
-    let mut messages: Produced<FlightData> = runtime.produce(|sender| async move {
+    let timeout = timeout(runtime, &statement.sql);
+    let mut messages: Produced<FlightData> = runtime.produce(timeout, |sender| async move {
         let planned = Planned::try_new(context, &statement.sql).await?;
         let planned = planned.bind(Bound::from_bytes(&statement.parameters)?)?;
         let promised = planned.wire_schema();
@@ -63,4 +67,26 @@ pub(crate) async fn stream(
     // Waiting for the schema turns a statement that cannot be planned into a status without a stream.
     let schema = messages.next().await.ok_or(Error::ShuttingDown)??;
     Ok(futures::stream::iter([Ok(schema)]).chain(messages))
+}
+
+/// Runs a statement that changes something. Returns how many rows it concerned.
+///
+/// # Errors
+/// `NotAnUpdate` — it is a query.
+pub(crate) async fn update(
+    runtime: &QueryRuntime,
+    context: QueryContext,
+    statement: SignedStatement,
+) -> Result<i64> {
+    let timeout = timeout(runtime, &statement.sql);
+    let work = async move {
+        let planned = Planned::try_new(context, &statement.sql).await?;
+        planned.bind(Bound::from_bytes(&statement.parameters)?)?.update().await
+    };
+    runtime.run_within(timeout, work).await
+}
+
+/// The longest that a statement may run. One that waits for work in the background takes no query thread.
+fn timeout(runtime: &QueryRuntime, sql: &str) -> Option<Duration> {
+    runtime.timeout().filter(|_| !is_vacuum(sql))
 }

@@ -9,7 +9,7 @@
 //! | memory, spill space, size limits | `RESOURCE_EXHAUSTED` |
 //! | the statement timeout | `DEADLINE_EXCEEDED` |
 //! | shutting down | `UNAVAILABLE` |
-//! | stored bytes that cannot be read | `DATA_LOSS`, fixed text |
+//! | stored bytes that cannot be read | `DATA_LOSS`, with the name of the data file, otherwise fixed text |
 //! | anything else, which is a bug | `INTERNAL`, fixed text |
 //!
 //! The chain behind a fixed text goes to the log. A client never reads a path, a debug text or a name of DataFusion's.
@@ -49,6 +49,10 @@ pub(crate) fn status(error: &Error) -> Status {
         | Error::SeveralStatements { .. }
         | Error::Syntax { .. }
         | Error::ReadOnly { .. }
+        | Error::DeleteEverything { .. }
+        | Error::UnsupportedDelete
+        | Error::NotDeletable { .. }
+        | Error::NotAnUpdate
         | Error::MixedPlaceholders
         | Error::InvalidPlaceholder { .. }
         | Error::UnboundParameter { .. }
@@ -66,6 +70,7 @@ pub(crate) fn status(error: &Error) -> Status {
         Error::Timeout { .. } => (Code::DeadlineExceeded, error.to_string()),
         Error::ShuttingDown => (Code::Unavailable, error.to_string()),
         Error::Query(error) => query(error, None),
+        Error::Storage(error) => external(error, None),
         Error::Encode(error) => arrow(error, None),
         Error::Panicked(_) | Error::Engine(_) | Error::Threads(_) => (Code::Internal, INTERNAL.to_owned()),
     };
@@ -117,9 +122,13 @@ fn query(error: &DataFusionError, span: Option<Span>) -> (Code, String) {
         | DataFusionError::Execution(text) => (Code::InvalidArgument, placed(&plain(text), span)),
         DataFusionError::NotImplemented(text) => (Code::Unimplemented, placed(&unsupported(text), span)),
         DataFusionError::ResourcesExhausted(text) => (Code::ResourceExhausted, exhausted(text)),
-        DataFusionError::ParquetError(_) => (Code::DataLoss, DAMAGED.to_owned()),
-        DataFusionError::ObjectStore(_)
-        | DataFusionError::IoError(_)
+        DataFusionError::ParquetError(inner) => {
+            of_storage(inner.as_ref()).unwrap_or((Code::DataLoss, DAMAGED.to_owned()))
+        }
+        DataFusionError::ObjectStore(inner) => {
+            of_storage(inner.as_ref()).unwrap_or((Code::Internal, INTERNAL.to_owned()))
+        }
+        DataFusionError::IoError(_)
         | DataFusionError::Internal(_)
         | DataFusionError::ExecutionJoin(_)
         | DataFusionError::Substrait(_)
@@ -165,13 +174,50 @@ fn external(error: &(dyn StdError + Send + Sync + 'static), span: Option<Span>) 
         return arrow(inner, span);
     }
     let Some(inner) = error.downcast_ref::<alula_storage::Error>() else {
-        return (Code::Internal, INTERNAL.to_owned());
+        return of_storage(error).unwrap_or((Code::Internal, INTERNAL.to_owned()));
     };
-    match inner.kind() {
-        StorageKind::InvalidInput => (Code::InvalidArgument, inner.to_string()),
-        StorageKind::ResourceExhausted => (Code::ResourceExhausted, inner.to_string()),
+    storage(inner)
+}
+
+/// For a reader's error: whether it is one of storage that does not answer for now, or of a damaged file.
+fn of_storage(error: &(dyn StdError + 'static)) -> Option<(Code, String)> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(inner) = error.downcast_ref::<alula_storage::Error>() {
+            let is_told = matches!(inner.kind(), StorageKind::Unavailable | StorageKind::Corrupted);
+            return is_told.then(|| storage(inner));
+        }
+        cause = error.source();
+    }
+    None
+}
+
+fn storage(error: &alula_storage::Error) -> (Code, String) {
+    match error.kind() {
+        StorageKind::InvalidInput => (Code::InvalidArgument, error.to_string()),
+        StorageKind::ResourceExhausted => (Code::ResourceExhausted, error.to_string()),
+        // Which part of storage it is, and neither a name nor an address.
+        StorageKind::Unavailable
+            if matches!(
+                error,
+                alula_storage::Error::RemoteUnavailable { .. } | alula_storage::Error::RemoteNotConfigured
+            ) =>
+        {
+            (Code::Unavailable, error.to_string())
+        }
         StorageKind::Unavailable => {
             (Code::Unavailable, "the stored data is not available now; try again".to_owned())
+        }
+        // Its name is made of the tenant's own number, a time and an id.
+        StorageKind::Corrupted
+            if matches!(
+                error,
+                alula_storage::Error::CorruptFile { .. }
+                    | alula_storage::Error::MissingFile { .. }
+                    | alula_storage::Error::MissingObject { .. }
+            ) =>
+        {
+            (Code::DataLoss, error.to_string())
         }
         StorageKind::Corrupted => (Code::DataLoss, DAMAGED.to_owned()),
         StorageKind::Internal => (Code::Internal, INTERNAL.to_owned()),

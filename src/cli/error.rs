@@ -6,7 +6,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
-use crate::server::StartError;
+use crate::server::{StartError, StopError};
 use crate::sql_client;
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -20,6 +20,8 @@ pub(crate) enum Failure {
     Usage = 2,
     CannotConnect = 3,
     NotAuthorised = 4,
+    /// The disk failed under the server; the data that it acknowledged is in its log.
+    StorageFailed = 70,
     Interrupted = 130,
 }
 
@@ -109,6 +111,19 @@ impl From<StartError> for CliError {
             (_, StartError::Config(error)) => Self::from(error),
             (Some(hint), error) => Self::failed(error).with_hint(hint),
             (None, error) => Self::failed(error),
+        }
+    }
+}
+
+impl From<StopError> for CliError {
+    fn from(error: StopError) -> Self {
+        match error {
+            StopError::StorageFailed { .. } => Self::new(Failure::StorageFailed, error)
+                .with_hint("what was acknowledged is in the write-ahead log; the next start recovers it"),
+            StopError::Storage(_)
+            | StopError::Transport(_)
+            | StopError::PortEnded
+            | StopError::Interrupted(_) => Self::failed(error),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use alula_catalog::{Catalog, RetentionPolicy, Signal, TenantId, TenantNumber, now_ns};
+use alula_storage::backup;
 use clap::Subcommand;
 
 use super::{CliError, DataDirArgs};
@@ -66,7 +67,7 @@ fn run_blocking(args: Args) -> Result<ExitCode, CliError> {
     match args.command {
         Command::Show(data_dir) => {
             let config = data_dir.load()?;
-            show(&open(&config)?, &config, io::stdout())?;
+            show(&open_existing(&config)?, &config, io::stdout())?;
         }
         Command::Set(SetArgs { keep, table: TableArgs { tenant, signal, data_dir } }) => {
             let catalog = open(&data_dir.load()?)?;
@@ -76,15 +77,27 @@ fn run_blocking(args: Args) -> Result<ExitCode, CliError> {
             catalog.set_retention(&policy).map_err(CliError::failed)?;
         }
         Command::Unset(TableArgs { tenant, signal, data_dir }) => {
-            let catalog = open(&data_dir.load()?)?;
-            let tenant = catalog.register_tenant(&tenant).map_err(CliError::failed)?;
+            let catalog = open_existing(&data_dir.load()?)?;
+            let tenants = catalog.tenants().map_err(CliError::failed)?;
+            let Some((tenant, _)) = tenants.into_iter().find(|(_, id)| *id == tenant) else {
+                return Err(CliError::usage(format!("there is no tenant {tenant}")));
+            };
             catalog.unset_retention(tenant, signal).map_err(CliError::failed)?;
         }
         Command::Confirm(data_dir) => {
-            open(&data_dir.load()?)?.confirm_retention(now_ns()).map_err(CliError::failed)?;
+            open_existing(&data_dir.load()?)?.confirm_retention(now_ns()).map_err(CliError::failed)?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// For commands that make no catalog where there is none.
+fn open_existing(config: &Config) -> Result<Catalog, CliError> {
+    let path = &config.server.data_dir;
+    if !path.join(Catalog::FILE_NAME).exists() {
+        return Err(backup::Error::NotAStore { path: path.clone() }.into());
+    }
+    open(config)
 }
 
 fn open(config: &Config) -> Result<Catalog, CliError> {
@@ -124,4 +137,68 @@ fn show(catalog: &Catalog, config: &Config, mut out: impl Write) -> Result<(), C
 
 fn in_words(keep: Option<Period>) -> String {
     keep.map_or_else(|| "for ever".to_owned(), |keep| keep.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::tempdir;
+
+    use super::*;
+    use crate::cli::Failure;
+
+    fn of(data_dir: &Path) -> DataDirArgs {
+        DataDirArgs { data_dir: Some(data_dir.to_owned()), config: None }
+    }
+
+    fn unset(tenant: &str, data_dir: &Path) -> Command {
+        let (tenant, data_dir) = (tenant.parse().unwrap(), of(data_dir));
+        Command::Unset(TableArgs { tenant, signal: Signal::Logs, data_dir })
+    }
+
+    fn refusal(command: Command) -> String {
+        let error = run_blocking(Args { command }).unwrap_err();
+        assert_eq!(error.failure(), Failure::Usage, "{error}");
+        error.to_string()
+    }
+
+    #[test]
+    fn where_there_is_no_store_none_is_made_but_by_set() {
+        let dir = tempdir().unwrap();
+        let (missing, empty) = (dir.path().join("missing"), dir.path().join("empty"));
+        std::fs::create_dir(&empty).unwrap();
+        for path in [&missing, &empty] {
+            for command in [Command::Show(of(path)), unset("acme", path), Command::Confirm(of(path))] {
+                let refusal = refusal(command);
+                assert!(refusal.contains(path.to_str().unwrap()), "{refusal}");
+            }
+        }
+        assert!(!missing.exists());
+        assert_eq!(std::fs::read_dir(&empty).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_mistyped_tenant_is_refused_and_not_made() {
+        let dir = tempdir().unwrap();
+        let (tenant, data_dir) = ("acme".parse().unwrap(), of(dir.path()));
+        let table = TableArgs { tenant, signal: Signal::Logs, data_dir };
+        let set = SetArgs { keep: Period::seconds(86_400), table };
+        run_blocking(Args { command: Command::Set(set) }).unwrap();
+        let refusal = refusal(unset("acne", dir.path()));
+        assert!(refusal.contains("acne"), "{refusal}");
+        let catalog = Catalog::open(&dir.path().join(Catalog::FILE_NAME)).unwrap();
+        assert_eq!(catalog.tenants().unwrap().len(), 1);
+        assert_eq!(catalog.retention_policies().unwrap().len(), 1);
+        drop(catalog);
+        run_blocking(Args { command: unset("acme", dir.path()) }).unwrap();
+        let catalog = Catalog::open(&dir.path().join(Catalog::FILE_NAME)).unwrap();
+        assert_eq!(catalog.retention_policies().unwrap(), []);
+    }
+
+    #[test]
+    fn a_directory_with_a_part_of_a_store_is_refused() {
+        let dir = tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("restore.tmp")).unwrap();
+        let error = of(dir.path()).load().unwrap_err();
+        assert!(error.to_string().contains("repeat the restore"), "{error}");
+    }
 }

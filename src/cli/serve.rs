@@ -50,7 +50,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, CliError> {
 
     let signal = tokio::select! {
         signal = signals.next() => signal,
-        error = server.failed() => return Err(CliError::failed(error)),
+        error = server.failed() => return Err(error.into()),
     };
     info!("{signal}: draining; a second signal ends at once");
     if let Some(path) = &ready_file {
@@ -64,7 +64,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, CliError> {
             std::process::exit(Failure::Interrupted as i32);
         }
     };
-    drained.map_err(CliError::failed)?;
+    drained?;
     info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

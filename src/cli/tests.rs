@@ -3,6 +3,7 @@ use std::io;
 use std::process::ExitCode;
 
 use super::*;
+use crate::server::StopError;
 
 fn parse_words(words: &str) -> Result<Cli, clap::Error> {
     parse(words.split_whitespace().map(OsString::from))
@@ -38,6 +39,11 @@ fn the_contract_of_the_command_line_parses() {
         "alula config show --no-auth",
         "alula config check --config f",
         "alula config default",
+        "alula backup --to /var/backups --data-dir d --keep 7 --verify --format json",
+        "alula backup --to s3://bucket/path --config f",
+        "alula restore --from s3://bucket/path --snapshot 20261121T120231.068Z --data-dir d --format json",
+        "alula verify --data-dir d --format json",
+        "alula verify --repair --force",
         "alula version --json",
     ] {
         assert!(parse_words(words).is_ok(), "{words}: {}", parse_words(words).unwrap_err());
@@ -150,4 +156,15 @@ fn a_configuration_error_is_a_usage_error() {
     let error = CliError::from(ConfigError::Conflict { message: "two keys".to_owned() });
     write!(message, "{error}").unwrap();
     assert_eq!((error.failure(), message.as_str()), (Failure::Usage, "two keys"));
+}
+
+#[test]
+fn a_server_whose_disk_failed_ends_with_an_exit_code_of_its_own() {
+    let error = CliError::from(StopError::StorageFailed { reason: "the log could not be synced".to_owned() });
+    assert_eq!(error.failure() as u8, 70);
+    let mut said = Vec::new();
+    let _ = error.report(&mut said);
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.starts_with("error: the log could not be synced\nhint: "), "{said}");
+    assert_eq!(CliError::from(StopError::PortEnded).failure(), Failure::Failed);
 }

@@ -48,6 +48,9 @@ fn an_empty_file_gives_the_documented_defaults() {
     assert_eq!(storage.max_buffer_bytes, Size::mebibytes(256));
     assert_eq!(storage.wal_segment_bytes, Size::mebibytes(64));
     assert_eq!(storage.wal_queue_bytes, Size::mebibytes(64));
+    assert_eq!(storage.compaction_cold_after.as_duration(), Duration::from_secs(3600));
+    assert_eq!(storage.compaction_day_after.as_duration(), Duration::from_secs(24 * 3600));
+    assert_eq!(storage.compaction_target_bytes, Size::mebibytes(256));
     assert_eq!(storage.wal_on_corruption, OnCorruption::Salvage);
     assert_eq!(query.memory_limit, Size::mebibytes(512));
     assert_eq!(query.statement_timeout.as_duration(), Duration::from_secs(300));
@@ -186,6 +189,8 @@ fn values_that_contradict_one_another_are_refused_with_both_names() {
         ),
         ("[query]\nmax_sql_bytes = 0", "query.max_sql_bytes", "greater than zero"),
         ("[storage]\nflush_interval = '0s'", "storage.flush_interval", "greater than zero"),
+        ("[storage]\nmaintenance_interval = '0s'", "storage.maintenance_interval", "greater than zero"),
+        ("[storage]\nremote_orphan_age = '0s'", "storage.remote_orphan_age", "greater than zero"),
     ] {
         let error = error_of(&[], file);
         assert!(error.contains(small) && error.contains(large), "{file:?}: {error}");

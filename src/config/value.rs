@@ -201,9 +201,13 @@ impl fmt::Display for ListenAddr {
 pub struct LogLevel(String);
 
 impl LogLevel {
-    /// Migrations log each of their steps at info; whoever wants them names the module.
+    /// Migrations, the cache of remote files and its client log each of their steps at info; whoever wants them names the
+    /// module.
     pub fn filter(&self) -> EnvFilter {
-        EnvFilter::new(format!("refinery_core=warn,{}", self.0))
+        EnvFilter::new(format!(
+            "refinery_core=warn,foyer=warn,foyer_memory=warn,foyer_storage=warn,object_store=warn,{}",
+            self.0
+        ))
     }
 }
 
@@ -248,6 +252,51 @@ pub enum OnCorruption {
     Refuse,
 }
 
+/// What is done when a file of the write-ahead log cannot be synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OnSyncError {
+    /// Move its rows into data files, and go on in a new one.
+    Recover,
+    /// End with exit code 70.
+    Exit,
+}
+
+/// The directory of the remote tier in an object store: `s3://bucket/path`. It holds no credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteUrl(alula_storage::RemoteUrl);
+
+impl RemoteUrl {
+    pub fn to_storage(&self) -> alula_storage::RemoteUrl {
+        self.0.clone()
+    }
+}
+
+impl FromStr for RemoteUrl {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self).map_err(|error| {
+            // What is wrong with it may be a secret in it, which is not repeated.
+            let shown = match error {
+                alula_storage::Error::InvalidRemoteUrl { given, .. } => given,
+                _ => String::new(),
+            };
+            InvalidValue::new(
+                &shown,
+                "the URL of a remote tier: write s3://bucket/path, gs://bucket/path, az://container/path or \
+                 file:///path, and no credentials or options",
+            )
+        })
+    }
+}
+
+impl fmt::Display for RemoteUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Serde by `Display` and `FromStr`. An integer is read as its digits: `max_sql_bytes = 4096` works.
 macro_rules! serde_as_text {
     ($($type:ty),+) => {$(
@@ -265,7 +314,7 @@ macro_rules! serde_as_text {
     )+};
 }
 
-serde_as_text!(ListenAddr, LogLevel, Percent, Period, Size);
+serde_as_text!(ListenAddr, LogLevel, Percent, Period, RemoteUrl, Size);
 
 struct TextVisitor;
 

@@ -21,6 +21,8 @@ pub enum StartError {
     Bind { port: Port, addr: SocketAddr, source: io::Error },
     #[error("cannot use {} as the data directory", path.display())]
     DataDir { path: PathBuf, source: io::Error },
+    #[error("cannot use the data directory")]
+    Restore(#[from] alula_storage::backup::Error),
     #[error("cannot open the catalog")]
     Catalog(#[from] alula_catalog::Error),
     #[error("cannot open the storage")]
@@ -42,6 +44,7 @@ impl StartError {
             Self::AddressInUse { port, .. } | Self::Bind { port, .. } => Some(port.advice()),
             Self::DataDir { .. } => Some("--data-dir (server.data_dir) names another directory"),
             Self::Config(_)
+            | Self::Restore(_)
             | Self::Catalog(_)
             | Self::Storage(_)
             | Self::Auth(_)
@@ -58,6 +61,8 @@ impl StartError {
 pub enum StopError {
     #[error("the rows in memory could not be written to files; they are in the write-ahead log")]
     Storage(#[source] alula_storage::Error),
+    #[error("{reason}")]
+    StorageFailed { reason: String },
     #[error("the gRPC port failed")]
     Transport(#[source] tonic::transport::Error),
     #[error("a port stopped by itself")]

@@ -1,4 +1,4 @@
-//! The gRPC port: its limits, and the services that are not ours (health, reflection).
+//! The gRPC port: its limits, and its services.
 
 use std::future::ready;
 use std::io;
@@ -11,11 +11,9 @@ use futures::{Stream, TryStreamExt};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tonic::transport::server::{Router, TcpIncoming};
-use tonic_health::ServingStatus;
-use tonic_health::pb::health_server::HealthServer;
-use tonic_health::server::{HealthReporter, HealthService};
 use tower::layer::util::{Identity, Stack};
 
+use super::health::Health;
 use super::limits::{
     CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS,
     MAX_FRAME_BYTES, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESETS, MAX_PENDING_RESETS, STREAM_WINDOW_BYTES,
@@ -29,41 +27,6 @@ pub(super) const OTLP_SERVICES: [&str; 3] = [
     "opentelemetry.proto.collector.trace.v1.TraceService",
 ];
 pub(super) const FLIGHT_SERVICE: &str = "arrow.flight.protocol.FlightService";
-
-/// Names that `grpc.health.v1` answers for; the empty one is the server as a whole.
-fn health_names() -> impl Iterator<Item = &'static str> {
-    OTLP_SERVICES.into_iter().chain(["", FLIGHT_SERVICE])
-}
-
-/// The state that health checks are told.
-#[derive(Debug, Clone)]
-pub(super) struct Health {
-    reporter: HealthReporter,
-}
-
-impl Health {
-    pub(super) fn new() -> Self {
-        Self { reporter: HealthReporter::new() }
-    }
-
-    pub(super) async fn set_serving(&self) {
-        for name in health_names() {
-            self.reporter.set_service_status(name, ServingStatus::Serving).await;
-        }
-    }
-
-    /// Watchers are told, and then their streams end: an open one would hold up the drain.
-    pub(super) async fn set_not_serving(mut self) {
-        for name in health_names() {
-            self.reporter.set_service_status(name, ServingStatus::NotServing).await;
-            self.reporter.clear_service_status(name).await;
-        }
-    }
-
-    fn service(&self) -> HealthServer<HealthService> {
-        HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
-    }
-}
 
 /// Small answers are not held back to be sent with later ones.
 pub(super) fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<GrpcOnly>> {

@@ -1,10 +1,9 @@
-//! The HTTP port: OTLP over HTTP/1.1 and HTTP/2 without TLS.
+//! The HTTP port: OTLP and `/health` over HTTP/1.1 and HTTP/2 without TLS.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alula_ingest::HttpService;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -14,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::health::WithHealth;
 use super::limits::{
     CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS,
     MAX_FRAME_BYTES, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESETS, MAX_PENDING_RESETS, STREAM_WINDOW_BYTES,
@@ -27,7 +27,7 @@ const HEADER_LIMIT: Duration = Duration::from_secs(120);
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Serves until `drain` is cancelled and every connection has ended. Dropping the future cuts them off.
-pub(super) async fn serve(listener: TcpListener, service: HttpService, drain: CancellationToken) {
+pub(super) async fn serve(listener: TcpListener, service: WithHealth, drain: CancellationToken) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -58,7 +58,7 @@ pub(super) async fn serve(listener: TcpListener, service: HttpService, drain: Ca
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve_connection(stream: TcpStream, service: HttpService, drain: CancellationToken) {
+async fn serve_connection(stream: TcpStream, service: WithHealth, drain: CancellationToken) {
     // Small answers are not held back to be sent with later ones.
     let _ = stream.set_nodelay(true);
     let builder = builder();

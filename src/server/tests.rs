@@ -229,6 +229,30 @@ async fn reflection_lists_what_is_served_and_describes_each() {
 }
 
 #[tokio::test]
+async fn the_http_port_answers_health_checks_without_a_token() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let directory = TempDir::new().unwrap();
+    let server = start(directory.path()).await;
+    for (method, status, body) in [
+        ("GET", "200 OK", "{\"status\":\"ok\"}\n"),
+        ("HEAD", "200 OK", ""),
+        ("POST", "405 Method Not Allowed", "GET only"),
+    ] {
+        let mut socket = tokio::net::TcpStream::connect(server.http_addr()).await.unwrap();
+        let request = format!("{method} /health HTTP/1.1\r\nhost: alula\r\nconnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{method}: {answer}");
+        assert!(
+            answer.split_once("\r\n\r\n").is_some_and(|(_, found)| found.contains(body)),
+            "{method}: {answer}"
+        );
+    }
+    server.shutdown().await.unwrap();
+}
+
+#[tokio::test]
 async fn garbage_on_the_port_harms_nobody_else() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let directory = TempDir::new().unwrap();
@@ -240,4 +264,65 @@ async fn garbage_on_the_port_harms_nobody_else() {
     let _ = socket.read_to_end(&mut answer).await;
     assert_eq!(health_of(&connect(&server).await, "").await, Ok(ServingStatus::Serving));
     server.shutdown().await.unwrap();
+}
+
+/// A key that is not passed on would have no effect, and nothing else would say so.
+#[test]
+fn every_storage_key_reaches_the_storage() {
+    let (mib, seconds) = (config::Size::mebibytes, config::Period::seconds);
+    let mut config = Config::for_data_dir(Path::new("/somewhere"));
+    config.storage = config::StorageConfig {
+        flush_bytes: mib(1),
+        flush_interval: seconds(2),
+        max_buffer_bytes: mib(3),
+        wal_segment_bytes: mib(4),
+        wal_queue_bytes: mib(5),
+        maintenance_interval: seconds(6),
+        maintenance_cpu_share: "7%".parse().unwrap(),
+        compaction_cold_after: seconds(8),
+        compaction_day_after: seconds(9),
+        compaction_target_bytes: mib(10),
+        scrub_interval: seconds(11),
+        retention_metrics: seconds(12),
+        retention_logs: seconds(13),
+        retention_traces: seconds(14),
+        wal_on_corruption: config::OnCorruption::Refuse,
+        wal_on_sync_error: config::OnSyncError::Exit,
+        min_free_bytes: Some(mib(15)),
+        remote_url: Some("s3://bucket/path".parse().unwrap()),
+        remote_after: seconds(16),
+        remote_cache_bytes: mib(17),
+        remote_cache_memory: mib(18),
+        remote_orphan_age: seconds(19),
+    };
+    let storage = storage_config(&config);
+    assert_eq!(storage.data_dir, Path::new("/somewhere"));
+    assert_eq!((storage.flush_bytes, storage.flush_interval), (1 << 20, Duration::from_secs(2)));
+    assert_eq!((storage.max_buffer_bytes, storage.wal_segment_bytes), (3 << 20, 4 << 20));
+    assert_eq!((storage.wal_queue_bytes, storage.maintenance_interval), (5 << 20, Duration::from_secs(6)));
+    assert!((storage.maintenance_cpu_share - 0.07).abs() < 1e-9);
+    let compaction = alula_storage::CompactionConfig {
+        cold_after: Duration::from_secs(8),
+        day_after: Duration::from_secs(9),
+        target_bytes: 10 << 20,
+    };
+    assert_eq!((storage.compaction, storage.scrub_interval), (compaction, Some(Duration::from_secs(11))));
+    let retention = alula_storage::RetentionConfig {
+        metrics: Some(Duration::from_secs(12)),
+        logs: Some(Duration::from_secs(13)),
+        traces: Some(Duration::from_secs(14)),
+    };
+    assert_eq!(storage.retention, retention);
+    assert_eq!(storage.on_corruption, alula_storage::OnCorruption::Refuse);
+    assert_eq!(storage.on_sync_error, alula_storage::OnSyncError::Exit);
+    assert_eq!(storage.min_free_bytes, Some(15 << 20));
+    let remote = storage.remote.unwrap();
+    assert_eq!(remote.url.to_string(), "s3://bucket/path");
+    assert_eq!((remote.after, remote.orphan_age), (Duration::from_secs(16), Duration::from_secs(19)));
+    assert_eq!((remote.cache_bytes, remote.cache_memory_bytes), (17 << 20, 18 << 20));
+
+    config.storage.scrub_interval = seconds(0);
+    config.storage.retention_logs = seconds(0);
+    let storage = storage_config(&config);
+    assert_eq!((storage.scrub_interval, storage.retention.logs), (None, None));
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use alula_catalog::Signal;
 
+use crate::remote::RemoteUrl;
+
 /// Where data goes and how much of it may wait.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -25,10 +27,19 @@ pub struct Config {
     pub maintenance_interval: Duration,
     /// The part of one CPU that maintenance may take, above 0 and up to 1.
     pub maintenance_cpu_share: f64,
+    /// How long it takes to compare all files with their checksums once more. None: they are not.
+    pub scrub_interval: Option<Duration>,
+    pub compaction: CompactionConfig,
     /// How long rows are kept where their tenant has no policy of its own.
     pub retention: RetentionConfig,
+    /// Where data goes once it is old enough; None keeps everything in the data directory.
+    pub remote: Option<RemoteConfig>,
     /// What to do at start when acknowledged entries cannot be read back.
     pub on_corruption: OnCorruption,
+    /// What to do when a file of the log cannot be synced.
+    pub on_sync_error: OnSyncError,
+    /// Free bytes on the disk below which appends are refused; 0 for none. By default 5 % of the file system, at most 1 GiB.
+    pub min_free_bytes: Option<u64>,
 }
 
 impl Config {
@@ -43,8 +54,34 @@ impl Config {
             wal_queue_bytes: 64 << 20,
             maintenance_interval: Duration::from_secs(10),
             maintenance_cpu_share: 0.25,
+            scrub_interval: Some(Duration::from_hours(7 * 24)),
+            compaction: CompactionConfig::default(),
             retention: RetentionConfig::default(),
+            remote: None,
             on_corruption: OnCorruption::Salvage,
+            on_sync_error: OnSyncError::Recover,
+            min_free_bytes: None,
+        }
+    }
+}
+
+/// When small files become large ones, and how large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompactionConfig {
+    /// Time from the end of an hour, and from the last rows that it got, until its files become one.
+    pub cold_after: Duration,
+    /// Time from the end of a UTC day until the files of its hours become files of the day.
+    pub day_after: Duration,
+    /// What a file may have at most to become part of a larger one is half of this, and such a one has this at most.
+    pub target_bytes: u64,
+}
+
+impl Default for CompactionConfig {
+    fn default() -> Self {
+        Self {
+            cold_after: Duration::from_hours(1),
+            day_after: Duration::from_hours(24),
+            target_bytes: 256 << 20,
         }
     }
 }
@@ -67,6 +104,38 @@ impl RetentionConfig {
     }
 }
 
+/// The remote tier. Endpoint and credentials come from the environment, as the object store's own tools read them.
+#[derive(Clone, Debug)]
+pub struct RemoteConfig {
+    pub url: RemoteUrl,
+    /// The age of a file's newest row at which the file moves; zero moves every file at the next step of maintenance.
+    pub after: Duration,
+    /// Disk for what was read from there, at most a quarter of the file system; zero for none.
+    pub cache_bytes: u64,
+    /// Memory for the same.
+    pub cache_memory_bytes: usize,
+    /// The age at which an object that belongs to no file is removed, and how often such are looked for.
+    pub orphan_age: Duration,
+    /// In the place of what the URL names.
+    #[cfg(test)]
+    pub(crate) backend: Option<crate::remote::testing::TestBackend>,
+}
+
+impl RemoteConfig {
+    /// The defaults for an object store.
+    pub fn new(url: RemoteUrl) -> Self {
+        Self {
+            url,
+            after: Duration::from_hours(7 * 24),
+            cache_bytes: 10 << 30,
+            cache_memory_bytes: 64 << 20,
+            orphan_age: Duration::from_hours(24),
+            #[cfg(test)]
+            backend: None,
+        }
+    }
+}
+
 /// What recovery does about damaged entries that had been acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnCorruption {
@@ -74,4 +143,13 @@ pub enum OnCorruption {
     Salvage,
     /// Do not start.
     Refuse,
+}
+
+/// What is done about a file of the log that cannot be synced. Neither trusts that file again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSyncError {
+    /// Move the rows that it holds into data files, and go on in a new file.
+    Recover,
+    /// Take nothing more: the server ends, and the next one replays the log.
+    Exit,
 }

@@ -1,20 +1,27 @@
 //! Reading data files: nothing of a file is used before all of it was found to be what was written.
 //!
 //! Parquet pages carry no checksum here, so a flipped bit would become a wrong row. The catalog has a checksum of each file;
-//! a file is compared with it when it is opened for the first time by this process, and again by the scrub.
+//! a file is compared with it when it is opened for the first time by this process, and again by the scrub. Of a file in
+//! the remote tier each block has a hash of its own, so that a scan need not read the rest.
 
-use std::collections::HashSet;
+mod verification;
+
 use std::io::{self, Read};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 
-use alula_catalog::{DataFile, FileId};
+use alula_catalog::{Catalog, DataFile, FileId, Tier};
 use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
-use crate::disk::{DiskFile, read_exact_at};
+pub(crate) use self::verification::FileDamage;
+use self::verification::{Verification, corrupt};
+use crate::disk::{Disk, DiskFile, read_exact_at};
+use crate::health::Condition;
 use crate::layout::Layout;
+use crate::remote::RemoteTier;
 use crate::{Error, Result};
 
 /// Bytes read at a time while a file is hashed.
@@ -24,31 +31,53 @@ const HASHED_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct DataFiles {
     layout: Layout,
-    /// Files that this process wrote, or compared with their checksums.
-    verified: Mutex<HashSet<FileId>>,
+    remote: Option<Arc<RemoteTier>>,
+    verification: Verification,
 }
 
 impl DataFiles {
     pub(crate) fn new(layout: Layout) -> Self {
-        Self { layout, verified: Mutex::default() }
+        Self { layout, remote: None, verification: Verification::default() }
     }
 
-    /// Opens a file.
+    pub(crate) fn with_remote(self, remote: Option<Arc<RemoteTier>>) -> Self {
+        Self { remote, ..self }
+    }
+
+    /// The remote tier, if there is one.
+    pub(crate) fn remote(&self) -> Option<&Arc<RemoteTier>> {
+        self.remote.as_ref()
+    }
+
+    /// Opens a file. One of the remote tier is read as a whole first, into a temporary file.
     ///
     /// # Errors
-    /// `CorruptFile` — it is not what was written. `Io` — it is missing, or the disk failed.
+    /// `CorruptFile` — it is not what was written. `Io` — it is missing, or the disk failed. `DiskFull`,
+    /// `RemoteUnavailable` — it is remote, and there is no room for it or the object store does not answer.
     pub(crate) fn open(&self, file: &DataFile) -> Result<DataFileReader> {
-        let path = self.layout.data_file(file);
-        let opened = self.layout.disk().open(&path).map_err(Error::io(&path, "cannot open the data file"))?;
-        let reader = DataFileReader { file: Arc::from(opened), size_bytes: file.size_bytes };
-        if !self.verified().contains(&file.id) {
-            self.verify(file, &reader)?;
-            self.note_verified(file.id);
+        if file.tier == Tier::Remote {
+            let remote = self.remote().ok_or(Error::RemoteNotConfigured)?;
+            let downloaded = remote.download(file).map_err(|error| self.report_remote(file, error))?;
+            return Ok(DataFileReader { file: Arc::from(downloaded), size_bytes: file.size_bytes });
         }
+        let reader = self.open_unverified(file)?;
+        self.verification.ensure(file, || self.verify(file, &reader))?;
         Ok(reader)
     }
 
-    /// Reads parts of a file.
+    fn open_unverified(&self, file: &DataFile) -> Result<DataFileReader> {
+        let path = self.layout.data_file(file);
+        let opened = self.layout.disk().open(&path).map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                self.verification.report(file, &FileDamage::Missing);
+                return Error::MissingFile { file: Layout::data_file_name(file) };
+            }
+            Error::io(&path, "cannot open the data file")(error)
+        })?;
+        Ok(DataFileReader { file: Arc::from(opened), size_bytes: file.size_bytes })
+    }
+
+    /// Reads parts of a local file.
     ///
     /// # Errors
     /// As of [`Self::open`].
@@ -65,39 +94,92 @@ impl DataFiles {
         })
     }
 
-    /// Compares all bytes of a file with its checksum.
+    /// Compares all bytes of a local file with its checksum, and puts it on record if it is damaged.
     ///
     /// # Errors
     /// As of [`Self::open`].
     pub(crate) fn verify(&self, file: &DataFile, reader: &DataFileReader) -> Result<()> {
+        self.compare(file, reader, || Ok(()))
+    }
+
+    /// [`Self::verify`] for a file that may have been verified before, as the disk has it and not the memory of the system.
+    /// `breathe` is called often, and may end it.
+    pub(crate) fn scrub(&self, file: &DataFile, breathe: impl FnMut() -> Result<()>) -> Result<()> {
+        let reader = self.open_unverified(file)?;
+        reader.file.drop_from_cache();
+        let compared = self.compare(file, &reader, breathe);
+        reader.file.drop_from_cache();
+        if compared.is_ok() {
+            self.note_verified(file.id);
+        }
+        compared
+    }
+
+    fn compare(
+        &self,
+        file: &DataFile,
+        reader: &DataFileReader,
+        mut breathe: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
         let path = self.layout.data_file(file);
-        let io = || Error::io(&path, "cannot read the data file");
-        let corrupt = || Error::CorruptFile { file: Layout::data_file_name(file) };
-        if reader.file.len().map_err(io())? != file.size_bytes {
-            return Err(corrupt());
+        let unreadable = |error: io::Error| {
+            if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) {
+                self.verification.report(file, &FileDamage::Unreadable);
+            }
+            Error::io(&path, "cannot read the data file")(error)
+        };
+        let damaged = |damage: &FileDamage| {
+            self.verification.report(file, damage);
+            Err(corrupt(file))
+        };
+        let found = reader.file.len().map_err(unreadable)?;
+        if found != file.size_bytes {
+            return damaged(&FileDamage::Size { found, expected: file.size_bytes });
         }
         let mut hasher = blake3::Hasher::new();
         let mut at = 0;
         while at < file.size_bytes {
             let length = HASHED_BYTES.min((file.size_bytes - at) as usize);
-            hasher.update(&reader.read(at, length).map_err(io())?);
+            hasher.update(&reader.read(at, length).map_err(unreadable)?);
             at += length as u64;
+            breathe()?;
         }
-        if hasher.finalize().as_bytes()[..16] == file.checksum { Ok(()) } else { Err(corrupt()) }
+        if hasher.finalize().as_bytes()[..16] == file.checksum {
+            Ok(())
+        } else {
+            damaged(&FileDamage::Checksum)
+        }
     }
 
     /// The file need not be compared with its checksum any more: this process wrote it.
     pub(crate) fn note_verified(&self, file: FileId) {
-        self.verified().insert(file);
+        self.verification.note_verified(file);
+    }
+
+    /// Puts a file that is not what was written on record, once.
+    pub(crate) fn report(&self, file: &DataFile, damage: &FileDamage) {
+        self.verification.report(file, damage);
+    }
+
+    /// Puts a remote file of which a read failed on record, if that means that it is lost. Gives the error back.
+    pub(crate) fn report_remote(&self, file: &DataFile, error: Error) -> Error {
+        match error {
+            Error::MissingObject { .. } => self.report(file, &FileDamage::Missing),
+            Error::CorruptFile { .. } => self.report(file, &FileDamage::Checksum),
+            // A store that does not answer has lost nothing.
+            _ => {}
+        }
+        error
+    }
+
+    /// Damages go on record from here on, and not only to the server's log.
+    pub(crate) fn report_to(&self, catalog: &Arc<Catalog>, condition: &Arc<Condition>) {
+        self.verification.report_to(catalog, condition);
     }
 
     /// The file is gone.
     pub(crate) fn forget(&self, file: FileId) {
-        self.verified().remove(&file);
-    }
-
-    fn verified(&self) -> MutexGuard<'_, HashSet<FileId>> {
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+        self.verification.forget(file);
     }
 }
 
@@ -109,7 +191,18 @@ pub(crate) struct DataFileReader {
 }
 
 impl DataFileReader {
-    fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {
+    /// Opens a file that the catalog need not know.
+    pub(crate) fn open(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
+        let file = disk.open(path)?;
+        let size_bytes = file.len()?;
+        Ok(Self { file: Arc::from(file), size_bytes })
+    }
+
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    pub(crate) fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {
         read_exact_at(self.file.as_ref(), length, offset).map(Bytes::from)
     }
 }

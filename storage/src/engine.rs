@@ -10,21 +10,26 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use alula_catalog::{Catalog, SequenceNumber, Signal, TenantId, TenantNumber, now_ns};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
 
 use crate::buffer::{Buffer, Snapshot};
 use crate::data_files::DataFiles;
-use crate::disk::{Disk, RealDisk, create_dir_durably};
+use crate::disk::{Disk, RealDisk, create_dir_durably, sync_dir};
 use crate::entry::{Appended, Entry, EntryDecoder};
 use crate::flush::{FlushQueue, FlushRequest, FlushThread};
+use crate::free_space::{check_free_space, watch_free_space};
+use crate::health::{Condition, Health};
 use crate::layout::Layout;
+use crate::maintenance::compaction::{CompactionReport, CompactionScope};
 use crate::maintenance::{MaintenanceQueue, MaintenanceRequest, MaintenanceThread, remove_dead_files};
+use crate::reconcile::reconcile_files;
 use crate::rejections::{RejectionGroup, RejectionLog, save_rejections};
-use crate::replay::{reconcile_files, replay};
+use crate::remote::RemoteTier;
+use crate::replay::replay;
 use crate::retry_window::{BatchKey, Bounds, Entered, RetryWindow, Stored, Turn};
 use crate::store::Store;
 use crate::wal::{Append, Command, Frame, MAX_PAYLOAD_BYTES, WalWriter, WriterHandle, payload_bytes};
-use crate::{BatchId, Config, Error, Result};
+use crate::{BatchId, Config, Error, PredicateCompiler, ProposedDeletion, Result};
 
 /// Flush requests that may wait.
 const FLUSH_QUEUE: usize = 16;
@@ -56,16 +61,16 @@ struct Inner {
 
 /// The threads, and what makes the data directory theirs alone: it is given up once they have ended.
 struct Running {
-    threads: [(&'static str, JoinHandle<()>); 4],
-    /// Its end tells the thread that saves rejections to end.
-    saving: SyncSender<()>,
+    threads: [(&'static str, JoinHandle<()>); 5],
+    /// Their ends tell the threads that save rejections and watch the free space to end.
+    until_closed: [SyncSender<()>; 2],
     _lock: File,
 }
 
 impl Running {
     /// Waits for all threads, also past one that panicked: the others may still be writing in the directory.
     fn join(self) -> Result<()> {
-        drop(self.saving);
+        drop(self.until_closed);
         let ended = self.threads.map(|(name, thread)| thread.join().map_err(|_| Error::ThreadEnded(name)));
         ended.into_iter().collect()
     }
@@ -74,6 +79,9 @@ impl Running {
 impl Inner {
     /// A share of the queue's bytes, or the reason why there is none.
     fn room_for(&self, waiting_bytes: usize) -> Result<OwnedSemaphorePermit> {
+        if let Some(refusal) = self.store.condition.refusal() {
+            return Err(refusal);
+        }
         if self.buffer.total_bytes() >= self.max_buffer_bytes {
             return Err(Error::Overloaded {
                 what: "the buffer",
@@ -112,6 +120,9 @@ impl Inner {
     /// Maintenance has nothing to finish: whatever it is at can be begun again.
     fn stop_maintenance(&self) {
         self.store.stopping.store(true, Ordering::Relaxed);
+        if let Some(remote) = self.store.data_files.remote() {
+            remote.close();
+        }
         // Full or gone: it looks at `stopping` as well.
         let _ = self.maintenance.try_send(MaintenanceRequest::Stop);
     }
@@ -165,11 +176,18 @@ impl Storage {
         let lock = layout.lock()?;
         create_dir_durably(layout.disk(), &layout.wal_dir())?;
         create_dir_durably(layout.disk(), &layout.data_root())?;
+        // A start that was cut off may have made them, or what is in them, without a sync.
+        for dir in [&layout.wal_dir(), &layout.data_root(), layout.root()] {
+            sync_dir(layout.disk(), dir)?;
+        }
         let store_uuid = catalog.store_uuid()?;
         let live = catalog.live_files()?;
         let tenants =
             catalog.tenants()?.into_iter().map(|(number, id)| (id, number)).collect::<HashMap<_, _>>();
-        let data_files = Arc::new(DataFiles::new(layout.clone()));
+        let remote = config.remote.as_ref();
+        let remote =
+            remote.map(|remote| RemoteTier::open(remote, &layout, &catalog, store_uuid)).transpose()?;
+        let data_files = Arc::new(DataFiles::new(layout.clone()).with_remote(remote));
         let snapshot = Snapshot::new(Arc::clone(&data_files), tenants, live.clone());
         let buffer = Arc::new(Buffer::new(snapshot));
         let retry_window = load_retry_window(&catalog)?;
@@ -180,21 +198,30 @@ impl Storage {
             store_uuid,
             Arc::clone(&retry_window),
             data_files,
+            Arc::new(Condition::new(catalog.data_losses()?)),
         ));
+        store.data_files.report_to(&store.catalog, &store.condition);
+        store.load_deletions()?;
         remove_dead_files(&store)?;
         reconcile_files(&store, &live)?;
-        let last_seq = replay(&store, config, decoder)?;
+        let (replayed, pending) = replay(&store, config, decoder)?;
+        check_free_space(&store, config.min_free_bytes);
         retry_window.start(now_ns(), Instant::now());
 
-        let (wal_writer, writer) =
-            WalWriter::new(layout, Arc::clone(&buffer), store_uuid, config.wal_segment_bytes, last_seq);
+        let (wal_writer, writer) = WalWriter::new(&store, config, replayed);
         let (flush, flush_requests) = sync_channel(FLUSH_QUEUE);
-        let flush_thread = FlushThread::new(Arc::clone(&store), writer.clone(), config, flush_requests);
+        let flush_thread =
+            FlushThread::new(Arc::clone(&store), writer.clone(), config, flush_requests, pending);
         let rejections = Arc::new(RejectionLog::load(&catalog));
         let (saving, stop) = sync_channel(0);
         let saver = {
             let (rejections, catalog) = (Arc::clone(&rejections), Arc::clone(&catalog));
             move || save_rejections(&rejections, &catalog, &stop)
+        };
+        let (watching, stop) = sync_channel(0);
+        let watcher = {
+            let (store, min_free_bytes) = (Arc::clone(&store), config.min_free_bytes);
+            move || watch_free_space(&store, min_free_bytes, &stop)
         };
         let (maintenance, maintenance_requests) = sync_channel(MAINTENANCE_QUEUE);
         let maintenance_thread = MaintenanceThread::new(Arc::clone(&store), config, maintenance_requests);
@@ -202,6 +229,7 @@ impl Storage {
             spawn("alula-wal", move || wal_writer.run())?,
             spawn("alula-flush", move || flush_thread.run())?,
             spawn("alula-rejected", saver)?,
+            spawn("alula-space", watcher)?,
             spawn("alula-maintain", move || maintenance_thread.run())?,
         ];
         let inner = Inner {
@@ -216,7 +244,7 @@ impl Storage {
             queue_bytes: Arc::new(Semaphore::new(config.wal_queue_bytes)),
             queue_limit: config.wal_queue_bytes,
             max_buffer_bytes: config.max_buffer_bytes,
-            running: Mutex::new(Some(Running { threads, saving, _lock: lock })),
+            running: Mutex::new(Some(Running { threads, until_closed: [saving, watching], _lock: lock })),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -231,7 +259,7 @@ impl Storage {
     /// dropping the future does not undo it.
     ///
     /// # Errors
-    /// `Overloaded`, `WalWrite`, `ReadOnly`, `Closed` — nothing was stored; the same entry may be sent again.
+    /// `Overloaded`, `WalWrite`, `ReadOnly`, `DiskFull`, `Closed` — nothing was stored; the same entry may be sent again.
     /// `TooLarge`, `WrongSchema` — it can never be stored.
     pub async fn append(&self, entry: Entry) -> Result<Appended> {
         let inner = &self.inner;
@@ -286,8 +314,13 @@ impl Storage {
 
     /// What a query that starts now sees: every acknowledged row, once, and every recorded rejection.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        let rejections = self.inner.rejections.current();
-        Arc::new(self.inner.buffer.snapshot().with_rejections(rejections))
+        let (rejections, losses) = (self.inner.rejections.current(), self.inner.store.condition.losses());
+        Arc::new(self.inner.buffer.snapshot().with_reports(rejections, losses))
+    }
+
+    /// The state of storage, and every change of it.
+    pub fn watch_health(&self) -> watch::Receiver<Health> {
+        self.inner.store.condition.watch()
     }
 
     /// Puts what was refused of one request on record, for `system.ingest_rejections`: a group for each reason.
@@ -309,6 +342,50 @@ impl Storage {
     /// Durable: the files are part of the store when this returns.
     pub async fn flush(&self) -> Result<()> {
         self.request_flush(FlushRequest::Flush).await
+    }
+
+    /// Says what predicates of deletions are compiled with. Until then a query that a deletion concerns fails.
+    pub fn compile_predicates_with(&self, compiler: Arc<dyn PredicateCompiler>) {
+        self.inner.buffer.snapshot().compiler().set(compiler);
+    }
+
+    /// Makes a deletion happen that was proposed on a snapshot of this storage, where it hits `num_rows` rows.
+    ///
+    /// Durable: when this returns, no later snapshot shows the rows, also after a power loss.
+    /// Cancel: once polled it goes on, whether anybody waits or not.
+    ///
+    /// # Errors
+    /// `DeletedMeanwhile` — nothing was deleted; propose it again, on a new snapshot. `TooManyDeletions` — nothing was deleted.
+    /// `Catalog` — it is not certain that it was deleted.
+    pub async fn delete(&self, proposed: ProposedDeletion, num_rows: u64) -> Result<()> {
+        let store = Arc::clone(&self.inner.store);
+        blocking(move || store.delete(&proposed, num_rows)).await
+    }
+
+    /// Compacts the files of one tenant and signal, or of all, as far as that goes, and takes deleted rows out of them.
+    /// In the background that happens too, with patience.
+    ///
+    /// Durable: the new files are part of the store when this returns.
+    /// Cancel: what is under way goes on.
+    pub async fn compact(
+        &self,
+        tenant: Option<&TenantId>,
+        signal: Option<Signal>,
+    ) -> Result<CompactionReport> {
+        let number = match tenant {
+            None => None,
+            Some(tenant) => match self.inner.buffer.snapshot().tenant_number(tenant) {
+                Some(number) => Some(number),
+                // It never sent anything.
+                None => return Ok(CompactionReport::default()),
+            },
+        };
+        let scope = CompactionScope { tenant: number, signal };
+        let (reply, answer) = oneshot::channel();
+        let queue = self.inner.maintenance.clone();
+        blocking(move || queue.send(MaintenanceRequest::Compact(scope, reply)).map_err(|_| Error::Closed))
+            .await?;
+        answer.await.map_err(|_| Error::Closed)?
     }
 
     /// Flushes, ends the threads and gives the data directory up. Later appends fail with `Closed`; snapshots stay readable.

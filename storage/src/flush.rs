@@ -7,25 +7,30 @@
 //! A crash before the COMMIT leaves the rows in the log and the files as orphans; a crash after it leaves old segments, whose
 //! entries the next start skips. If a step fails, the frozen rows stay visible and the next attempt goes on from that step.
 
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use alula_catalog::{DataFile, now_ns};
+use alula_catalog::{DataFile, error_chain, now_ns};
 use tokio::sync::oneshot;
 
+use crate::buffer::Chunk;
 use crate::disk::sync_dir;
 use crate::layout::Layout;
 use crate::parquet::{FileIdentity, partition_rows, write_data_file};
 use crate::store::Store;
-use crate::wal::{Command, Cut, WriterHandle};
+use crate::wal::{Command, Cut, Loss, WriterHandle};
 use crate::{Config, Error, Result};
 
 /// How often the thread looks at the buffer's size and age.
 const TICK: Duration = Duration::from_millis(250);
 /// The pause after a failed flush.
-const RETRY: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_secs(2);
+/// The same while appends wait for the flush.
+const HELD_RETRY: Duration = Duration::from_secs(1);
 
 /// What the flush thread is asked to do.
 #[derive(Debug)]
@@ -43,6 +48,11 @@ impl Store {
     ///
     /// Durable: when this returns, the rows no longer need the log.
     pub(crate) fn commit_frozen(&self, flush: &mut PendingFlush) -> Result<()> {
+        // Before the flushed sequence number moves past them.
+        while let Some(loss) = flush.losses.front() {
+            self.record_log_loss(loss)?;
+            flush.losses.pop_front();
+        }
         if flush.files.is_empty() {
             flush.files = self.write_files()?;
         }
@@ -53,6 +63,7 @@ impl Store {
         let files = std::mem::take(&mut flush.files);
         let (num_files, num_rows) = (files.len(), files.iter().map(|file| file.num_rows).sum::<u64>());
         self.buffer.commit_frozen(files);
+        self.condition.flushed(last);
         remove_segments(&self.layout, &flush.cut.segments);
         tracing::debug!(num_files, num_rows, last_seq = last.0, "flushed the buffer");
         Ok(())
@@ -60,14 +71,9 @@ impl Store {
 
     /// All frozen rows as files, or none: what was written before a failure is removed.
     fn write_files(&self) -> Result<Vec<DataFile>> {
-        let mut files = Vec::new();
-        let written = self.write_files_into(&mut files);
-        if written.is_err() {
-            for file in &files {
-                self.discard(file);
-            }
-        }
-        written.map(|()| files)
+        let mut written = Written { store: self, files: Vec::new() };
+        self.write_files_into(&mut written.files)?;
+        Ok(std::mem::take(&mut written.files))
     }
 
     fn write_files_into(&self, files: &mut Vec<DataFile>) -> Result<()> {
@@ -80,27 +86,58 @@ impl Store {
                 tenant_id,
                 signal: key.signal,
             };
-            for partition in partition_rows(key.signal, &table.frozen)? {
-                let file = write_data_file(&self.layout, &identity, &partition)?;
-                self.data_files.note_verified(file.id);
-                files.push(file);
-            }
+            self.write_table(&identity, &table.frozen, files).map_err(|source| Error::FlushTable {
+                tenant: tenant_id.clone(),
+                signal: key.signal,
+                source: Box::new(source),
+            })?;
         }
         Ok(())
+    }
+
+    fn write_table(
+        &self,
+        identity: &FileIdentity<'_>,
+        chunks: &[Arc<Chunk>],
+        files: &mut Vec<DataFile>,
+    ) -> Result<()> {
+        for partition in partition_rows(identity.signal, chunks)? {
+            let file = write_data_file(&self.layout, identity, &partition)?;
+            self.data_files.note_verified(file.id);
+            files.push(file);
+        }
+        Ok(())
+    }
+}
+
+/// Files that are removed again unless all of them were written, also where a bug panics.
+#[derive(Debug)]
+struct Written<'a> {
+    store: &'a Store,
+    files: Vec<DataFile>,
+}
+
+impl Drop for Written<'_> {
+    fn drop(&mut self) {
+        for file in &self.files {
+            self.store.discard(file);
+        }
     }
 }
 
 /// A frozen buffer on its way into files.
 #[derive(Debug)]
 pub(crate) struct PendingFlush {
-    cut: Cut,
+    pub cut: Cut,
+    /// Not on record yet: entries up to the cut that recovery could not read, oldest first.
+    pub losses: VecDeque<Loss>,
     /// Written and synced, but not part of the store yet.
     files: Vec<DataFile>,
 }
 
 impl PendingFlush {
-    pub(crate) fn new(cut: Cut) -> Self {
-        Self { cut, files: Vec::new() }
+    pub(crate) fn new(cut: Cut, losses: Vec<Loss>) -> Self {
+        Self { cut, losses: losses.into(), files: Vec::new() }
     }
 }
 
@@ -131,11 +168,13 @@ pub(crate) struct FlushThread {
 }
 
 impl FlushThread {
+    /// `pending` is what the replay could not flush.
     pub(crate) fn new(
         store: Arc<Store>,
         writer: WriterHandle,
         config: &Config,
         requests: Receiver<FlushRequest>,
+        pending: Option<PendingFlush>,
     ) -> Self {
         Self {
             store,
@@ -143,7 +182,7 @@ impl FlushThread {
             flush_bytes: config.flush_bytes,
             flush_interval: config.flush_interval,
             requests,
-            pending: None,
+            pending,
         }
     }
 
@@ -154,11 +193,11 @@ impl FlushThread {
         loop {
             match self.requests.recv_timeout(TICK) {
                 Ok(FlushRequest::Flush(reply)) => {
-                    let _ = reply.send(self.flush());
+                    let _ = reply.send(self.try_flush());
                     oldest = None;
                 }
                 Ok(FlushRequest::Close(reply)) => {
-                    let _ = reply.send(self.flush());
+                    let _ = reply.send(self.try_flush());
                     return;
                 }
                 Ok(FlushRequest::Stop) | Err(RecvTimeoutError::Disconnected) => return,
@@ -167,20 +206,31 @@ impl FlushThread {
                     let hot_bytes = self.store.buffer.hot_bytes();
                     oldest = if hot_bytes == 0 { None } else { oldest.or(Some(now)) };
                     let aged = oldest.is_some_and(|since| now - since >= self.flush_interval);
-                    let due = hot_bytes >= self.flush_bytes || aged || self.pending.is_some();
+                    let held = self.store.condition.is_held();
+                    let due = hot_bytes >= self.flush_bytes || aged || held || self.pending.is_some();
                     if !due || retry_at.is_some_and(|at| now < at) {
                         continue;
                     }
                     oldest = None;
                     retry_at = None;
-                    if let Err(error) = self.flush() {
-                        let error = &error as &dyn std::error::Error;
+                    if let Err(error) = self.try_flush() {
+                        let error = error_chain(&error);
                         tracing::error!(error, "cannot flush the buffer; trying again");
-                        retry_at = Some(now + RETRY);
+                        retry_at = Some(Instant::now() + if held { HELD_RETRY } else { RETRY });
                     }
                 }
             }
         }
+    }
+
+    /// [`Self::flush`], also where a bug panics in it: the thread goes on, and so does what a person sees of it.
+    fn try_flush(&mut self) -> Result<()> {
+        let flushed = catch_unwind(AssertUnwindSafe(|| self.flush()));
+        let flushed = flushed.unwrap_or(Err(Error::Panicked("the flush")));
+        if flushed.is_err() {
+            self.store.condition.flush_failed();
+        }
+        flushed
     }
 
     /// Flushes what an earlier attempt left, then everything that is in the buffer now.
@@ -195,8 +245,11 @@ impl FlushThread {
         let (sender, receiver) = oneshot::channel();
         self.writer.send(Command::Freeze(sender))?;
         let cut = receiver.blocking_recv().map_err(|_| Error::ThreadEnded("alula-wal"))?;
-        self.store.commit_frozen(self.pending.insert(PendingFlush::new(cut)))?;
+        self.store.commit_frozen(self.pending.insert(PendingFlush::new(cut, Vec::new())))?;
         self.pending = None;
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

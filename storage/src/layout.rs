@@ -5,19 +5,26 @@
 //!   LOCK                                                 held by the running server, holds its process id
 //!   catalog.db                                           tenants, data files, flushed sequence number
 //!   wal/<first sequence number, 20 digits>.wal           segments of the write-ahead log
+//!   wal/mark                                             what of the log is certain, while nobody writes to it
 //!   wal/quarantine/<segment>                             damaged segments, kept for a look
 //!   data/<signal>/<tenant number>/YYYY/MM/DD/HH/<id>.parquet   rows of an hour
 //!   data/<signal>/<tenant number>/YYYY/MM/DD/<id>.parquet      rows of a day, once it is compacted
+//!   data/quarantine/<id>.parquet                         files that are no part of the store and may hold lost rows
+//!   cache/                                               blocks of remote files; may go at any time
+//!   remote-owner                                         proves to the remote tier that it is ours
+//!   backup.lock                                          held (flock) by a running backup; its process id
+//!   backup.tmp/                                          where a running backup holds files by second names; one left is removed
+//!   restore.tmp/                                         a restore that did not end; no server starts beside it
 //! ```
 
 use std::fs::{File, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use alula_catalog::{DataFile, SequenceNumber};
 
-use crate::disk::{Disk, create_dir_durably};
+use crate::disk::{Disk, create_dir_durably, sync_dir};
 use crate::{Error, Result};
 
 /// The paths of one data directory.
@@ -49,12 +56,28 @@ impl Layout {
         self.wal_dir().join(format!("{:020}.wal", first_seq.0))
     }
 
+    pub(crate) fn mark(&self) -> PathBuf {
+        self.wal_dir().join("mark")
+    }
+
     pub(crate) fn quarantine_dir(&self) -> PathBuf {
         self.wal_dir().join("quarantine")
     }
 
     pub(crate) fn data_root(&self) -> PathBuf {
         self.root.join("data")
+    }
+
+    pub(crate) fn data_quarantine_dir(&self) -> PathBuf {
+        self.data_root().join("quarantine")
+    }
+
+    pub(crate) fn cache_dir(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
+    pub(crate) fn remote_owner(&self) -> PathBuf {
+        self.root.join("remote-owner")
     }
 
     /// Where a data file is, relative to [`Self::data_root`].
@@ -68,6 +91,23 @@ impl Layout {
         self.data_root().join(Self::data_file_name(file))
     }
 
+    /// Makes the root durable, and its name: whoever made it may not have.
+    fn sync_root(&self) -> Result<()> {
+        sync_dir(self.disk(), &self.root)?;
+        let parent = self.root.parent().filter(|parent| !parent.as_os_str().is_empty());
+        match sync_dir(self.disk(), parent.unwrap_or(Path::new("."))) {
+            // The parent of a directory that was given to us may be closed to us; who made it sees to its name. The root of a
+            // disk has none.
+            Err(Error::Io { path, source, .. })
+                if matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) =>
+            {
+                tracing::warn!(path = %path.display(), error = %source, "cannot sync the parent of the data directory");
+                Ok(())
+            }
+            synced => synced,
+        }
+    }
+
     /// Takes the data directory for this process, until the returned file is dropped.
     ///
     /// The lock belongs to the open file: the kernel releases it when the process ends, however it ends. It is of no use
@@ -76,6 +116,7 @@ impl Layout {
         create_dir_durably(self.disk(), &self.root)?;
         // Where the disk is not the machine's.
         std::fs::create_dir_all(&self.root).map_err(Error::io(&self.root, "cannot create the directory"))?;
+        self.sync_root()?;
         let path = self.root.join("LOCK");
         let io = |doing| move |source| Error::Io { path: self.root.join("LOCK"), doing, source };
         let mut file = File::options()
@@ -96,10 +137,15 @@ impl Layout {
             }
             Err(TryLockError::Error(source)) => return Err(io("cannot lock the lock file")(source)),
         }
-        file.set_len(0)
-            .and_then(|()| file.rewind())
+        // For whoever finds the directory taken. On a full disk it may have to do without.
+        let written = file
+            .rewind()
             .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .map_err(io("cannot write the lock file"))?;
+            .and_then(|()| file.stream_position())
+            .and_then(|length| file.set_len(length));
+        if let Err(error) = written {
+            tracing::warn!(path = %path.display(), %error, "cannot write the process id into the lock file");
+        }
         Ok(file)
     }
 }

@@ -12,9 +12,17 @@
 //! | `parquet/` | from chunks to Parquet files, written durably |
 //! | `flush.rs` | the thread that moves the buffer into files |
 //! | `rejections.rs` | what ingest refused, for `system.ingest_rejections` |
+//! | `deletion.rs`, `deletion/` | deletions: rows that are stored and must not be shown |
 //! | `retry_window.rs` | which batches were stored lately, so that one that is sent again is not stored again |
+//! | `health.rs` | whether storage takes entries, and what an operator should know |
+//! | `free_space.rs` | refuses ingest before the disk is full |
+//! | `losses.rs` | puts lost rows on record |
 //! | `replay.rs` | from the log back into the buffer at start |
+//! | `reconcile.rs` | data files against the catalog, at start |
+//! | `remote/` | data files in an object store, read through a cache |
 //! | `layout.rs` | every path inside the data directory |
+//! | `backup/` | copies of a data directory that is in use, and how one becomes a data directory again |
+//! | `verify/` | offline: whether a data directory is sound, and a new catalog if that is not |
 //! | `table/` | with the feature `datafusion`, the DataFusion side: a tenant's tables, the scan, the guards |
 //!
 //! **Invariants**
@@ -22,32 +30,47 @@
 //! - Rows in a snapshot are durable: nothing a query has seen can be undone by a crash.
 //! - An acknowledged row is at any moment in exactly one of: the buffer of the current snapshot, or a live file of it.
 //! - A batch with an id that was acknowledged within the retry window is not stored again.
+//! - A row of an acknowledged deletion is in no answer, wherever it is stored.
 //! - The catalog's `COMMIT` is the only point at which rows change from log to file.
 
+pub mod backup;
 mod buffer;
 mod config;
 mod data_files;
+mod deletion;
 mod disk;
 mod engine;
 mod entry;
 mod error;
 mod flush;
+mod free_space;
+mod health;
 mod layout;
+mod losses;
 mod maintenance;
 mod parquet;
+mod reconcile;
 mod rejections;
+mod remote;
 mod replay;
 mod retry_window;
+#[cfg(test)]
+mod simulation;
 mod store;
 #[cfg(feature = "datafusion")]
 pub mod table;
 #[cfg(test)]
 mod testing;
+pub mod verify;
 mod wal;
 
 pub use buffer::Snapshot;
-pub use config::{Config, OnCorruption, RetentionConfig};
+pub use config::{CompactionConfig, Config, OnCorruption, OnSyncError, RemoteConfig, RetentionConfig};
+pub use deletion::{PredicateCompiler, PredicateError, ProposedDeletion, RowPredicate};
 pub use engine::Storage;
 pub use entry::{Appended, BatchId, Entry, EntryDecoder, LoggedEntry};
 pub use error::{Error, ErrorKind, Result};
+pub use health::Health;
+pub use maintenance::{CompactionReport, FileTotals};
 pub use rejections::RejectionGroup;
+pub use remote::RemoteUrl;

@@ -3,70 +3,171 @@
 //! Everything that is replayed is flushed at once: afterwards nothing rests on log bytes that a failing disk may have shown
 //! to this process from memory only, and the log starts empty. The ids of replayed batches are remembered before the flush
 //! that removes them from the log, and saved with it.
+//!
+//! Where that flush cannot be done, because the disk is full say, the start goes on without: the rows stay in memory and in
+//! the log, queries see them, and appends are refused until the flush thread has caught up.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
 
-use alula_catalog::{DataFile, DataLoss, SequenceNumber, TenantId, TenantNumber};
+use alula_catalog::{SequenceNumber, TenantId, TenantNumber, error_chain};
 
 use crate::buffer::{Chunk, TableKey};
-use crate::disk::{Disk, create_dir_durably, read_exact_at, sync_dir};
 use crate::entry::{EntryDecoder, LoggedEntry};
 use crate::flush::{PendingFlush, remove_segments};
-use crate::parquet::is_data_file_name;
 use crate::retry_window::{BatchKey, Stored};
 use crate::store::Store;
-use crate::wal::{Cut, Frame, RecoveredLog, recover};
+use crate::wal::{Cut, Frame, Loss, Replayed, recover};
 use crate::{Config, Error, OnCorruption, Result};
 
-/// Bytes copied at a time.
-const COPIED_BYTES: usize = 1 << 20;
+const NOT_IN_FILES: &str = "what was stored before the start could not be written to data files yet, and ingest goes on once \
+                            it is; the server's log says why";
 
-/// Recovers the log into the store. Returns the highest sequence number in use.
+/// Recovers the log into the store. Returns where the log goes on, and what could not be flushed.
 ///
-/// Bounds: holds one segment and `flush_bytes` of rows at a time. Interrupting it anywhere and starting again gives the same
-/// store, because a flush moves the flushed sequence number in the same transaction as its files.
-pub(crate) fn replay(store: &Store, config: &Config, decoder: &dyn EntryDecoder) -> Result<SequenceNumber> {
+/// Bounds: holds one segment and `flush_bytes` of rows at a time; where nothing can be flushed, `max_buffer_bytes` of rows and
+/// what waited for the writer. Interrupting it anywhere and starting again gives the same store, because a flush moves the
+/// flushed sequence number in the same transaction as its files.
+///
+/// # Errors
+/// `RefusedCorruption` — something was lost, and the configuration says to refuse. `ReplayBlocked` — there is more than
+/// fits into memory, and it cannot be flushed. Others as of recovery, or because an entry cannot be decoded.
+pub(crate) fn replay(
+    store: &Store,
+    config: &Config,
+    decoder: &dyn EntryDecoder,
+) -> Result<(Replayed, Option<PendingFlush>)> {
     let flushed = store.catalog.flushed_seq()?;
     let log = recover(&store.layout, store.store_uuid, flushed)?;
-    handle_losses(store, config, &log)?;
-    let tenants: HashMap<TenantNumber, TenantId> = store.catalog.tenants()?.into_iter().collect();
-
+    if config.on_corruption == OnCorruption::Refuse {
+        refuse_losses(log.missing_segments())?;
+        for index in 0..log.num_segments() {
+            refuse_losses(log.read(index)?.losses)?;
+        }
+    }
+    let mut replay = Replay {
+        store,
+        config,
+        decoder,
+        tenants: store.catalog.tenants()?.into_iter().collect(),
+        flushed,
+        last_seq: flushed,
+        losses: Vec::new(),
+        blocked: None,
+    };
+    replay.lose(log.missing_segments());
     let mut replayed = 0_u64;
-    let mut last_seq = flushed;
-    for segment in &log.segments {
-        for frame in segment.frames(store.layout.disk())? {
-            if let Some(id) = frame.batch_id {
-                let key = BatchKey { tenant: frame.tenant, id };
-                let stored = Stored { seq: frame.seq, num_rejected: frame.rejected.len() as u32 };
-                store.retry_window.load(key, stored, frame.received_ns);
-            }
-            let (seq, key, chunk) = decode(frame, &tenants, decoder)?;
-            if let Some(chunk) = chunk {
-                store.buffer.append(vec![(key, chunk)]);
-                store.buffer.merge_small_chunks(&HashSet::from([key]));
-            }
-            last_seq = last_seq.max(seq);
+    for index in 0..log.num_segments() {
+        let segment = log.read(index)?;
+        replay.lose(segment.losses.clone());
+        for frame in segment.frames() {
+            replay.entry(frame?)?;
             replayed += 1;
-            if store.buffer.hot_bytes() >= config.flush_bytes {
-                flush(store, last_seq)?;
+        }
+        // Also past lost entries at the end: their numbers are never given out again.
+        replay.last_seq = replay.last_seq.max(segment.last_seq);
+    }
+    if replayed > 0 {
+        tracing::info!(entries = replayed, last_seq = replay.last_seq.0, "replayed the log");
+    }
+    replay.finish(log.paths())
+}
+
+struct Replay<'a> {
+    store: &'a Store,
+    config: &'a Config,
+    decoder: &'a dyn EntryDecoder,
+    tenants: HashMap<TenantNumber, TenantId>,
+    flushed: SequenceNumber,
+    last_seq: SequenceNumber,
+    /// To be put on record with the next flush, which moves the flushed sequence number past them.
+    losses: Vec<Loss>,
+    /// A flush that failed, and why. There is no other until it has succeeded.
+    blocked: Option<(PendingFlush, Error)>,
+}
+
+impl Replay<'_> {
+    fn lose(&mut self, losses: impl IntoIterator<Item = Loss>) {
+        for loss in losses {
+            self.last_seq = self.last_seq.max(loss.last);
+            match &mut self.blocked {
+                Some((pending, _)) => pending.losses.push_back(loss),
+                None => self.losses.push(loss),
             }
         }
     }
-    // Also past lost entries at the end of the log: their numbers are never given out again.
-    let last_seq = last_seq.max(log.last_seq);
-    flush(store, last_seq)?;
-    if replayed > 0 {
-        tracing::info!(entries = replayed, last_seq = last_seq.0, "replayed the log");
-    }
-    let segments: Vec<_> = log.segments.iter().map(|segment| segment.path.clone()).collect();
-    remove_segments(&store.layout, &segments);
-    Ok(last_seq)
-}
 
-fn flush(store: &Store, last_seq: SequenceNumber) -> Result<()> {
-    store.buffer.freeze();
-    store.commit_frozen(&mut PendingFlush::new(Cut { last_seq, segments: Vec::new() }))
+    fn entry(&mut self, frame: Frame) -> Result<()> {
+        if let Some(id) = frame.batch_id {
+            let key = BatchKey { tenant: frame.tenant, id };
+            let stored = Stored { seq: frame.seq, num_rejected: frame.rejected.len() as u32 };
+            self.store.retry_window.load(key, stored, frame.received_ns);
+        }
+        let (seq, key, chunk) = decode(frame, &self.tenants, self.decoder)?;
+        let buffer = &self.store.buffer;
+        if let Some(chunk) = chunk {
+            buffer.append(vec![(key, chunk)]);
+            buffer.merge_small_chunks(&HashSet::from([key]));
+        }
+        self.last_seq = self.last_seq.max(seq);
+        // What waited for the writer when the process ended came on top of a full buffer.
+        let limit_bytes = self.config.max_buffer_bytes.saturating_add(self.config.wal_queue_bytes);
+        match self.blocked.take() {
+            None if buffer.hot_bytes() >= self.config.flush_bytes => self.flush(),
+            Some((_, source)) if buffer.total_bytes() > limit_bytes => {
+                let limit_bytes = self.config.max_buffer_bytes;
+                Err(Error::ReplayBlocked { limit_bytes, source: Box::new(source) })
+            }
+            blocked => {
+                self.blocked = blocked;
+                Ok(())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.store.buffer.freeze();
+        let cut = Cut { last_seq: self.last_seq, segments: Vec::new() };
+        let mut pending = PendingFlush::new(cut, std::mem::take(&mut self.losses));
+        match self.store.commit_frozen(&mut pending) {
+            Ok(()) => {
+                self.flushed = self.last_seq;
+                Ok(())
+            }
+            // The log and the catalog contradict each other: to show both would show rows twice.
+            Err(error @ Error::Catalog(alula_catalog::Error::AlreadyFlushed { .. })) => Err(error),
+            Err(error) => {
+                tracing::error!(
+                    error = error_chain(&error),
+                    "cannot write what was stored before the start to data files; going on without ingest"
+                );
+                self.blocked = Some((pending, error));
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(mut self, segments: Vec<std::path::PathBuf>) -> Result<(Replayed, Option<PendingFlush>)> {
+        let is_done = |replay: &Self| {
+            replay.store.buffer.hot_bytes() == 0
+                && replay.losses.is_empty()
+                && replay.flushed == replay.last_seq
+        };
+        if self.blocked.is_none() && !is_done(&self) {
+            self.flush()?;
+        }
+        let Self { store, last_seq, blocked, .. } = self;
+        let Some((mut pending, _)) = blocked else {
+            remove_segments(&store.layout, &segments);
+            return Ok((Replayed { last_seq, segments: Vec::new() }, None));
+        };
+        store.condition.hold_until_flushed(last_seq, NOT_IN_FILES);
+        if store.buffer.hot_bytes() > 0 {
+            // The flush of these rows, which comes after the pending one, is the last that needs the segments.
+            return Ok((Replayed { last_seq, segments }, Some(pending)));
+        }
+        pending.cut = Cut { last_seq, segments };
+        Ok((Replayed { last_seq, segments: Vec::new() }, Some(pending)))
+    }
 }
 
 fn decode(
@@ -93,93 +194,13 @@ fn decode(
     Ok((frame.seq, key, Some(Chunk::from_entry(frame.signal, &batch, frame.seq)?)))
 }
 
-/// Puts losses on record and damaged segments aside, or refuses to start.
-fn handle_losses(store: &Store, config: &Config, log: &RecoveredLog) -> Result<()> {
-    for loss in &log.losses {
-        if config.on_corruption == OnCorruption::Refuse {
-            return Err(Error::RefusedCorruption {
-                path: loss.segment.clone(),
-                first: loss.first,
-                last: loss.last,
-            });
+fn refuse_losses(losses: impl IntoIterator<Item = Loss>) -> Result<()> {
+    match losses.into_iter().next() {
+        Some(Loss { segment, first, last, .. }) => {
+            Err(Error::RefusedCorruption { path: segment, first, last })
         }
-        tracing::error!(
-            segment = %loss.segment.display(),
-            first_seq = loss.first.0,
-            last_seq = loss.last.0,
-            offset = loss.offset,
-            "acknowledged log entries cannot be read; the segment is kept in wal/quarantine"
-        );
-        quarantine(store, &loss.segment)?;
-        let name = loss.segment.file_name().unwrap_or_default().to_string_lossy();
-        store.catalog.record_data_loss(&DataLoss {
-            first_seq: loss.first,
-            last_seq: loss.last,
-            source: format!("wal/{name}"),
-            detail: format!("missing at byte {}", loss.offset),
-        })?;
+        None => Ok(()),
     }
-    Ok(())
-}
-
-fn quarantine(store: &Store, segment: &Path) -> Result<()> {
-    let disk = store.layout.disk();
-    let dir = store.layout.quarantine_dir();
-    create_dir_durably(disk, &dir)?;
-    let target = dir.join(segment.file_name().unwrap_or_default());
-    let copy = || {
-        let from = disk.open(segment)?;
-        let to = disk.create(&target)?;
-        let length = from.len()?;
-        let mut at = 0;
-        while at < length {
-            let bytes = read_exact_at(from.as_ref(), COPIED_BYTES.min((length - at) as usize), at)?;
-            to.write_all_at(&bytes, at)?;
-            at += bytes.len() as u64;
-        }
-        to.sync_data()
-    };
-    copy().map_err(Error::io(&target, "cannot keep the damaged segment"))?;
-    sync_dir(disk, &dir)
-}
-
-/// Compares the tree of data files with the catalog: removes files of flushes that never committed, and names files that
-/// are missing.
-pub(crate) fn reconcile_files(store: &Store, live: &[DataFile]) -> Result<()> {
-    let root = store.layout.data_root();
-    for file in live {
-        let path = store.layout.data_file(file);
-        match store.layout.disk().file_len(&path) {
-            Ok(found) if found == file.size_bytes => {}
-            Ok(found) => tracing::error!(
-                file = %path.display(), expected = file.size_bytes, found,
-                "a data file has the wrong size; queries that need it fail"
-            ),
-            Err(error) => {
-                tracing::error!(file = %path.display(), %error, "a data file is missing; queries that need it fail");
-            }
-        }
-    }
-    let known = live.iter().map(|file| store.layout.data_file(file)).collect();
-    let removed = sweep(store.layout.disk(), &root, &known)?;
-    if removed > 0 {
-        tracing::info!(removed, "removed files of flushes that had not been committed");
-    }
-    Ok(())
-}
-
-fn sweep(disk: &dyn Disk, dir: &Path, known: &HashSet<PathBuf>) -> Result<usize> {
-    let mut removed = 0;
-    for entry in disk.list(dir).map_err(Error::io(dir, "cannot list the directory"))? {
-        let path = dir.join(&entry.name);
-        if entry.is_dir {
-            removed += sweep(disk, &path, known)?;
-        } else if entry.name.to_str().is_some_and(is_data_file_name) && !known.contains(&path) {
-            disk.remove_file(&path).map_err(Error::io(&path, "cannot remove the file"))?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
 }
 
 #[cfg(test)]

@@ -8,11 +8,13 @@ use alula_catalog::{Catalog, DataFile, FileId};
 use crate::Result;
 use crate::buffer::Buffer;
 use crate::data_files::DataFiles;
+use crate::health::Condition;
 use crate::layout::Layout;
 use crate::retry_window::RetryWindow;
 
 /// The parts of an open data directory.
 #[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "the UUID is of the store on disk, and called so everywhere")]
 pub(crate) struct Store {
     pub layout: Layout,
     pub catalog: Arc<Catalog>,
@@ -20,12 +22,16 @@ pub(crate) struct Store {
     pub store_uuid: [u8; 16],
     pub retry_window: Arc<RetryWindow>,
     pub data_files: Arc<DataFiles>,
+    pub condition: Arc<Condition>,
     /// The engine is closing: long work in the background ends at its next step.
     pub stopping: AtomicBool,
     /// Files that were taken out of the store and are still on disk.
     garbage: Mutex<Vec<Arc<DataFile>>>,
     /// Of which it is not known whether their COMMIT took place.
     unsettled: Mutex<Vec<Replacement>>,
+    /// Whether the snapshot has the deletions that the catalog has. Held while either gets one, so that they change in the
+    /// same order.
+    pub deletions_current: Mutex<bool>,
 }
 
 #[derive(Debug)]
@@ -42,6 +48,7 @@ impl Store {
         store_uuid: [u8; 16],
         retry_window: Arc<RetryWindow>,
         data_files: Arc<DataFiles>,
+        condition: Arc<Condition>,
     ) -> Self {
         Self {
             layout,
@@ -50,9 +57,11 @@ impl Store {
             store_uuid,
             retry_window,
             data_files,
+            condition,
             stopping: AtomicBool::new(false),
             garbage: Mutex::default(),
             unsettled: Mutex::default(),
+            deletions_current: Mutex::default(),
         }
     }
 
@@ -103,6 +112,8 @@ impl Store {
 
     /// None if the catalog cannot tell.
     fn is_committed(&self, replacement: &Replacement) -> Option<bool> {
+        // What it says from here on is what the next process finds as well.
+        self.catalog.bury_failed_commit().ok()?;
         let live = self.catalog.live_files().ok()?;
         let is_live = |id: FileId| live.iter().any(|file| file.id == id);
         Some(match (replacement.live.first(), replacement.dead.first()) {
@@ -133,6 +144,6 @@ impl Store {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

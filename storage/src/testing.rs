@@ -1,6 +1,6 @@
 //! Rows and a decoder for the tests of this crate: an entry's payload is the text form of its log records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error as StdError;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,8 +18,13 @@ use arrow::datatypes::{DataType, Int32Type};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::buffer::{Buffer, Snapshot};
+use crate::data_files::DataFiles;
 use crate::disk::RealDisk;
+use crate::health::Condition;
 use crate::layout::Layout;
+use crate::retry_window::{Bounds, RetryWindow};
+use crate::store::Store;
 use crate::{BatchId, Config, Entry, EntryDecoder, LoggedEntry, Storage};
 
 /// `count` log records, one second apart from `first_s`, with the bodies `<label>-0`, `<label>-1`, ... Received at this
@@ -85,6 +90,8 @@ pub(crate) fn config(dir: &Path) -> Config {
         // Tests take the steps themselves.
         maintenance_interval: Duration::from_hours(1),
         maintenance_cpu_share: 1.0,
+        // However full the disk is that the tests run on.
+        min_free_bytes: Some(0),
         ..Config::new(dir.to_owned())
     }
 }
@@ -92,6 +99,22 @@ pub(crate) fn config(dir: &Path) -> Config {
 /// The paths of a data directory on the machine's own disk.
 pub(crate) fn layout(dir: &Path) -> Layout {
     Layout::new(dir.to_owned(), Arc::new(RealDisk))
+}
+
+/// The parts of an empty data directory, without threads.
+pub(crate) fn store(dir: &Path, store_uuid: [u8; 16]) -> Store {
+    let catalog = Arc::new(Catalog::open(&dir.join("catalog.db")).unwrap());
+    let data_files = Arc::new(DataFiles::new(layout(dir)));
+    let snapshot = Snapshot::new(Arc::clone(&data_files), HashMap::new(), Vec::new());
+    Store::new(
+        layout(dir),
+        catalog,
+        Arc::new(Buffer::new(snapshot)),
+        store_uuid,
+        Arc::new(RetryWindow::new(Bounds::default())),
+        data_files,
+        Arc::new(Condition::new(Vec::new())),
+    )
 }
 
 pub(crate) fn open(config: Config) -> crate::Result<Storage> {

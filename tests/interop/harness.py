@@ -82,15 +82,19 @@ class Server:
 
     def start(self):
         self.launch()
-        ready = wait_for(f"the start of the server, see {self.log_file}", START_LIMIT_S, self.ready)
-        assert ready["pid"] == self.process.pid
-        self.address, self.http_address = ready["grpc"], ready["http"]
+        wait_for(f"the start of the server, see {self.log_file}", START_LIMIT_S, self.is_ready)
         return self
 
-    def ready(self):
+    def is_ready(self):
+        """Whether the server answers; its addresses are known from then on."""
         status = self.process.poll()
         assert status is None, f"the server ended with {status}:\n{self.log_tail()}"
-        return json.loads(self.ready_file.read_text()) if self.ready_file.exists() else None
+        if not self.ready_file.exists():
+            return False
+        ready = json.loads(self.ready_file.read_text())
+        assert ready["pid"] == self.process.pid
+        self.address, self.http_address = ready["grpc"], ready["http"]
+        return True
 
     def kill(self):
         """Ends the process as `kill -9` does: it gets to do nothing more."""
@@ -115,6 +119,12 @@ class Server:
             self.process.kill()
             self.process.wait(STOP_LIMIT_S)
             self.process = None
+
+    def holder(self):
+        """The process that says it has the data directory; None if nobody does."""
+        lock = self.data_dir / "LOCK"
+        text = lock.read_text().strip() if lock.exists() else ""
+        return int(text) if text else None
 
     def log_tail(self):
         return self.log_file.read_text(errors="replace")[-4000:]

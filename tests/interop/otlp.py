@@ -21,6 +21,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 SIGNALS = ("metrics", "logs", "traces")
 
+# The trailer in which the server says when to send again what it refused.
+RETRY_INFO = "google.rpc.retryinfo-bin"
+
 
 class Client:
     """The three export services on one connection."""
@@ -49,6 +52,11 @@ class Client:
 
     def call(self, signal, request, timeout_s=30):
         return self.stubs[signal].Export(request, timeout=timeout_s, metadata=self.metadata)
+
+
+def is_refusal(error):
+    """Whether the server itself has answered, and asks to send again later."""
+    return any(key == RETRY_INFO for key, _ in error.trailing_metadata() or ())
 
 
 def attributes(**given):
@@ -112,6 +120,7 @@ __all__ = [
     "any_value",
     "attribute_list",
     "attributes",
+    "is_refusal",
     "logs_request",
     "metrics_request",
     "traces_request",

@@ -250,7 +250,12 @@ async fn an_error_about_something_long_fits_into_a_header() {
             "there is no column",
             ")",
         ),
-        (format!("SELECT * FROM {name}"), Code::NotFound, "table aaa", "traces, system.ingest_rejections"),
+        (
+            format!("SELECT * FROM {name}"),
+            Code::NotFound,
+            "table aaa",
+            "traces, system.data_loss, system.deletions",
+        ),
         (format!("{name} 1"), Code::InvalidArgument, "syntax error at line 1", "hint: "),
         ("SELECT CAST(body AS BIGINT) FROM logs".to_owned(), Code::InvalidArgument, "annot cast", "Int64"),
         (format!("SELECT {name}(body) FROM logs"), Code::InvalidArgument, "nvalid function", ""),

@@ -9,11 +9,15 @@
 //! | `otlp_http.rs` | the HTTP port: formats, compressions, connections, refusals |
 //! | `otlp_contract.rs`, `otlp_contract/` | overload, sizes, times and retries, on both transports alike |
 //! | `rejections.rs` | what was refused, as `system.ingest_rejections` lists it |
+//! | `deletion.rs` | `DELETE` and `VACUUM`: who may, what goes, and that nothing of others does |
 //! | `query.rs` | the queries of the README; the same rows from the buffer and from files; streaming |
 //! | `metric_functions.rs` | functions over data points, views, and every statement of `docs/sql.md` |
 //! | `prepared.rs`, `metadata.rs` | the parts of Flight SQL that drivers use |
 //! | `exporter.rs` | what the official Rust exporter sends comes back, by every protocol |
 //! | `bad_input.rs` | each mistake gets its own error, and the server stays up |
+//! | `backup.rs` | a running server backed up and restored, and what goes wrong there |
+//! | `verify.rs` | damaged files and catalogs: what queries, the start and `alula verify` say |
+//! | `compat.rs` | data directories of earlier versions, as they were written |
 //! | `shutdown.rs` | what a drain finishes and leaves behind |
 //! | `retention.rs` | what is past its retention goes, of one tenant and not of another |
 //! | `cli.rs` | the command line as scripts use it |
@@ -23,8 +27,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod auth;
+mod backup;
 mod bad_input;
 mod cli;
+mod compat;
+mod deletion;
 mod exporter;
 mod fixture;
 mod ingest;
@@ -38,3 +45,4 @@ mod rejections;
 mod retention;
 mod shutdown;
 mod tenancy;
+mod verify;

@@ -86,7 +86,7 @@ async fn tables_are_found_by_pattern_and_type() {
         (typed("VIEW"), &VIEWS),
         (
             CommandGetTables { db_schema_filter_pattern: Some("system".to_owned()), ..of_public() },
-            &["ingest_rejections"],
+            &["data_loss", "deletions", "ingest_rejections"],
         ),
         (CommandGetTables { catalog: Some("alula".to_owned()), ..of_public() }, &RELATIONS),
         (CommandGetTables { catalog: Some("other".to_owned()), ..of_public() }, &[]),

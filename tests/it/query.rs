@@ -306,7 +306,6 @@ async fn what_would_change_something_is_refused() {
         "TRUNCATE TABLE logs",
         "INSERT INTO logs SELECT * FROM logs",
         "UPDATE logs SET body = ''",
-        "DELETE FROM logs",
         &copy,
         "SET datafusion.execution.batch_size = 1",
         "RESET datafusion.execution.batch_size",

@@ -119,24 +119,26 @@ impl Catalog {
         Ok(())
     }
 
-    /// Says that a live file is now in `tier`.
+    /// Makes sure that a COMMIT which was reported as failed stays undone.
     ///
-    /// # Errors
-    /// `NotLive` — it is not part of the store, or in that tier already; nothing was changed.
-    pub fn move_file(&self, file: FileId, tier: Tier) -> Result<()> {
-        let changed = self.lock().execute(
-            "UPDATE files SET tier = ?2 WHERE id = ?1 AND state = 'live' AND tier <> ?2",
-            params![file.to_string(), tier.as_str()],
-        )?;
-        if changed == 1 { Ok(()) } else { Err(Error::NotLive { file }) }
+    /// SQLite may have written all of it to its log before the sync failed. It does not count in this process, but the next
+    /// one would read it there. A COMMIT that succeeds is written in its place.
+    pub fn bury_failed_commit(&self) -> Result<()> {
+        self.lock().execute("UPDATE store SET flushed_seq = flushed_seq", [])?;
+        Ok(())
     }
 
-    /// Drops the rows of dead files that are gone from the disk.
-    pub fn forget_files(&self, files: &[FileId]) -> Result<()> {
+    /// Drops the rows of dead files that are gone from the tier that they were in.
+    ///
+    /// One that has moved since keeps its row: what is gone is its former copy.
+    pub fn forget_files(&self, files: &[(FileId, Tier)]) -> Result<()> {
         let mut connection = self.lock();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for id in files {
-            transaction.execute("DELETE FROM files WHERE id = ?1 AND state = 'dead'", [id.to_string()])?;
+        for (id, tier) in files {
+            transaction.execute(
+                "DELETE FROM files WHERE id = ?1 AND tier = ?2 AND state = 'dead'",
+                params![id.to_string(), tier.as_str()],
+            )?;
         }
         transaction.commit()?;
         Ok(())
@@ -167,18 +169,30 @@ pub(super) fn insert_file(connection: &Connection, file: &DataFile) -> Result<()
     Ok(())
 }
 
+/// Whether the catalog has each of these files, whatever became of it since.
+pub(super) fn are_known(connection: &Connection, files: &[DataFile]) -> Result<bool> {
+    let mut statement =
+        connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM files WHERE id = ?1 AND checksum = ?2)")?;
+    for file in files {
+        if !statement.query_row(params![file.id.to_string(), file.checksum], |row| row.get(0))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn read_file(row: &Row<'_>) -> Result<DataFile> {
     let id: String = row.get(0)?;
     let signal: u8 = row.get(2)?;
     let tier: String = row.get(5)?;
     let invalid = |detail: String| Error::InvalidRow { table: "files", detail };
     Ok(DataFile {
-        id: FileId(u128::from_str_radix(&id, 16).map_err(|_| invalid(format!("id {id:?}")))?),
+        id: parse_file_id(&id)?,
         tenant: TenantNumber(row.get(1)?),
         signal: Signal::from_code(signal).ok_or_else(|| invalid(format!("signal {signal} of file {id}")))?,
         hour: Hour(row.get(3)?),
         num_hours: row.get(4)?,
-        tier: Tier::parse(&tier).ok_or_else(|| invalid(format!("tier {tier:?} of file {id}")))?,
+        tier: parse_tier(&tier, &id)?,
         num_rows: row.get::<_, i64>(6)? as u64,
         size_bytes: row.get::<_, i64>(7)? as u64,
         checksum: row.get(8)?,
@@ -190,5 +204,15 @@ fn read_file(row: &Row<'_>) -> Result<DataFile> {
     })
 }
 
+pub(super) fn parse_file_id(text: &str) -> Result<FileId> {
+    let id = u128::from_str_radix(text, 16);
+    id.map(FileId).map_err(|_| Error::InvalidRow { table: "files", detail: format!("id {text:?}") })
+}
+
+pub(super) fn parse_tier(text: &str, file: &str) -> Result<Tier> {
+    Tier::parse(text)
+        .ok_or_else(|| Error::InvalidRow { table: "files", detail: format!("tier {text:?} of file {file}") })
+}
+
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

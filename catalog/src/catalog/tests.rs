@@ -94,7 +94,7 @@ fn a_file_that_is_no_database_is_refused_and_left_alone() {
     let path = dir.path().join("catalog.db");
     let garbage = vec![b'x'; 5_000];
     std::fs::write(&path, &garbage).unwrap();
-    assert!(matches!(Catalog::open(&path), Err(Error::Open { .. })));
+    assert!(matches!(Catalog::open(&path), Err(Error::DamagedCatalog { .. })));
     assert_eq!(std::fs::read(&path).unwrap(), garbage);
 }
 
@@ -121,19 +121,21 @@ fn entries_that_are_in_files_cannot_be_flushed_again() {
 }
 
 #[test]
-fn a_loss_that_is_found_again_is_recorded_once() {
+fn a_flush_whose_commit_landed_unnoticed_is_done_when_it_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let catalog = Catalog::open(&dir.path().join("catalog.db")).unwrap();
-    let loss = |first, last| DataLoss {
-        first_seq: SequenceNumber(first),
-        last_seq: SequenceNumber(last),
-        source: "wal/x.wal".to_owned(),
-        detail: "damaged at byte 96".to_owned(),
-    };
-    for found in [loss(1, 2), loss(1, 2), loss(1, 3)] {
-        catalog.record_data_loss(&found).unwrap();
+    let tenant = catalog.register_tenant(&"a".parse().unwrap()).unwrap();
+    let files = [file(1, tenant, 1, 5), file(2, tenant, 2, 4)];
+    for _ in 0..3 {
+        catalog.commit_flush(&files, SequenceNumber(5), &RetryWindowChange::NONE).unwrap();
     }
-    assert_eq!(catalog.data_losses().unwrap(), vec![loss(1, 2), loss(1, 3)]);
+    assert_eq!(catalog.live_files().unwrap(), files);
+    // Compacted meanwhile.
+    catalog.replace_files(&[FileId(1), FileId(2)], &[file(3, tenant, 1, 5)]).unwrap();
+    catalog.commit_flush(&files, SequenceNumber(5), &RetryWindowChange::NONE).unwrap();
+    assert_eq!(catalog.live_files().unwrap(), [file(3, tenant, 1, 5)]);
+    let changed = DataFile { checksum: [8; 16], ..file(1, tenant, 1, 5) };
+    assert!(catalog.commit_flush(&[changed], SequenceNumber(5), &RetryWindowChange::NONE).is_err());
 }
 
 #[test]
@@ -154,4 +156,28 @@ fn a_catalog_of_the_first_version_keeps_everything() {
         assert_eq!(catalog.data_losses().unwrap().len(), 1);
         assert_eq!(catalog.retryable_batches().unwrap(), []);
     }
+}
+
+#[test]
+fn a_commit_that_is_refused_by_its_gate_is_rolled_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.db");
+    let catalog = Catalog::open(&path).unwrap();
+    let first = catalog.register_tenant(&"a".parse().unwrap()).unwrap();
+    let mut num_commits = 0;
+    let gate = move || {
+        num_commits += 1;
+        num_commits == 2
+    };
+    catalog.set_commit_gate(gate).unwrap();
+    let flush =
+        |id| catalog.commit_flush(&[file(id, first, 1, 5)], SequenceNumber(5), &RetryWindowChange::NONE);
+    flush(1).unwrap_err();
+    assert_eq!((catalog.live_files().unwrap(), catalog.flushed_seq().unwrap()), (vec![], SequenceNumber(0)));
+    flush(2).unwrap();
+    catalog.register_tenant(&"b".parse().unwrap()).unwrap_err();
+    drop(catalog);
+    let catalog = Catalog::open(&path).unwrap();
+    assert_eq!(catalog.live_files().unwrap(), [file(2, first, 1, 5)]);
+    assert_eq!(catalog.tenants().unwrap().len(), 1);
 }

@@ -132,9 +132,12 @@ fn only_statements_that_read_are_accepted() {
         "SHOW COLUMNS FROM t",
         "SHOW FUNCTIONS",
     ] {
-        assert!(!parsed(sql).shows_storage, "{sql}");
+        assert_eq!(parsed(sql).kind, Kind::Reads { shows_storage: false }, "{sql}");
     }
-    assert!(parsed("EXPLAIN ANALYZE SELECT 1").shows_storage);
+    assert_eq!(parsed("EXPLAIN ANALYZE SELECT 1").kind, Kind::Reads { shows_storage: true });
+    for sql in ["DELETE FROM t", "delete from t where a = ?; -- b", "VACUUM", "vacuum t"] {
+        assert_eq!(parsed(sql).kind, Kind::Changes, "{sql}");
+    }
     for (sql, named) in [
         ("INSERT INTO t VALUES (1)", "INSERT"),
         ("create table t (a int)", "CREATE TABLE"),
@@ -146,7 +149,10 @@ fn only_statements_that_read_are_accepted() {
         ("BEGIN", "BEGIN"),
         ("DROP TABLE t", "DROP TABLE"),
         ("PREPARE p AS SELECT 1", "PREPARE"),
-        ("DELETE FROM t", "DELETE"),
+        ("UPDATE t SET a = 1", "UPDATE"),
+        ("TRUNCATE t", "TRUNCATE"),
+        ("MERGE INTO t USING u ON a = b WHEN MATCHED THEN DELETE", "MERGE"),
+        ("EXPLAIN DELETE FROM t WHERE true", "EXPLAIN DELETE"),
     ] {
         let message = refused(sql);
         assert!(

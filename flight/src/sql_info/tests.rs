@@ -38,7 +38,7 @@ fn specified() -> Vec<(u32, i8)> {
 fn every_standard_code_is_there_once_with_its_own_type_and_no_other_code() {
     let directory = tempfile::tempdir().unwrap();
     let config = config(directory.path());
-    let infos = build(&engine(&config), &config).unwrap();
+    let infos = build(&engine(&config), &config, true).unwrap();
     let batch = rows(&infos, vec![]).unwrap();
     assert_eq!(batch.schema(), schema());
 
@@ -62,7 +62,7 @@ fn every_standard_code_is_there_once_with_its_own_type_and_no_other_code() {
 fn only_the_codes_asked_for_are_answered_and_unknown_ones_are_left_out() {
     let directory = tempfile::tempdir().unwrap();
     let config = config(directory.path());
-    let infos = build(&engine(&config), &config).unwrap();
+    let infos = build(&engine(&config), &config, true).unwrap();
     let batch = rows(&infos, vec![8, 0, 99_999]).unwrap();
     assert_eq!(batch.column(0).as_primitive::<UInt32Type>().values(), &[0, 8]);
     assert_eq!(rows(&infos, vec![99_999]).unwrap().num_rows(), 0);

@@ -69,6 +69,10 @@ fn what_a_client_cannot_mend_gets_a_fixed_text() {
         Code::Unavailable,
         "try again",
     );
+    let unplanned = alula_storage::Error::Predicate { deletion: 7, source: "no such function".into() };
+    check(Error::Storage(unplanned), Code::DataLoss, DAMAGED);
+    let full = alula_storage::Error::TooManyDeletions { limit: 1000 };
+    check(Error::Storage(full), Code::ResourceExhausted, "run VACUUM");
 }
 
 #[test]
@@ -89,6 +93,16 @@ fn limits_are_named_with_what_to_do() {
 }
 
 #[test]
+fn a_remote_tier_that_does_not_answer_is_named_and_its_address_is_not() {
+    let source = "GET https://key:secret@bucket.example.com".into();
+    let down = alula_storage::Error::RemoteUnavailable { doing: "read a data file", source };
+    let status = status(&failed(DataFusionError::External(Box::new(down))));
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(status.message().contains("object store of the remote tier"), "{status}");
+    assert!(!status.message().contains("bucket"), "{status}");
+}
+
+#[test]
 fn things_that_are_not_there_are_not_found() {
     check(Error::UnknownHandle, Code::NotFound, "run the statement again");
     let known = vec!["logs".to_owned(), "metrics".to_owned()];
@@ -98,7 +112,8 @@ fn things_that_are_not_there_are_not_found() {
 #[test]
 fn identity_errors_keep_their_two_codes_apart() {
     check(Error::Auth(alula_auth::Error::NoCredential), Code::Unauthenticated, "authorization");
-    check(Error::NeedsAdmin { what: "EXPLAIN ANALYZE" }, Code::PermissionDenied, "admin");
+    let denied = Error::NeedsAdmin { what: "DELETE", why: "it erases rows" };
+    check(denied, Code::PermissionDenied, "DELETE needs the role admin: it erases rows");
 }
 
 #[test]

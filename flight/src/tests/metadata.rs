@@ -59,9 +59,12 @@ async fn tables_are_filtered_by_pattern_and_type() {
     );
     assert_eq!(
         table_names(&server, pattern("%", None, &["BASE TABLE", "table"])).await,
-        ["logs", "metrics", "traces", "ingest_rejections"]
+        ["logs", "metrics", "traces", "data_loss", "deletions", "ingest_rejections"]
     );
-    assert_eq!(table_names(&server, pattern("system", None, &[])).await, ["ingest_rejections"]);
+    assert_eq!(
+        table_names(&server, pattern("system", None, &[])).await,
+        ["data_loss", "deletions", "ingest_rejections"]
+    );
     assert_eq!(table_names(&server, pattern("pub%", Some("_ogs"), &["TABLE"])).await, ["logs"]);
     assert_eq!(
         table_names(&server, pattern("%", Some("SELECT * FROM logs WHERE a LIKE '%x'"), &[])).await,
@@ -91,6 +94,7 @@ async fn a_table_schema_is_that_of_its_rows() {
         ("metric\\_exemplars", "metric_exemplars"),
         ("span\\_events", "span_events"),
         ("span\\_links", "span_links"),
+        ("data\\_loss", "system.data_loss"),
         ("ingest_rejections", "system.ingest_rejections"),
     ] {
         let command = CommandGetTables {

@@ -231,6 +231,8 @@ async fn information_schema_tells_of_this_tenant_and_no_settings() {
             "| alula         | public       | span_events       |",
             "| alula         | public       | span_links        |",
             "| alula         | public       | traces            |",
+            "| alula         | system       | data_loss         |",
+            "| alula         | system       | deletions         |",
             "| alula         | system       | ingest_rejections |",
             "+---------------+--------------+-------------------+",
         ],

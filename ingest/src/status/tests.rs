@@ -74,7 +74,7 @@ fn each_error_has_the_code_of_what_the_sender_should_do() {
             "the buffer",
             retry_s,
         ),
-        (Storage::ReadOnly { reason: "fsync".to_owned() }, Code::Unavailable, 503, "fsync", retry_s),
+        (Storage::ReadOnly { reason: "fsync" }, Code::Unavailable, 503, "fsync", retry_s),
         (Storage::Closed, Code::Unavailable, 503, "closed", retry_s),
         (Storage::WalWrite(std::io::Error::other("no space")), Code::Unavailable, 503, "no space", retry_s),
         (Storage::WrongSchema, Code::Internal, 500, "its log says why", None),

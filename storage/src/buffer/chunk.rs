@@ -19,7 +19,6 @@ pub(crate) struct Chunk {
     pub batch: RecordBatch,
     /// Units: bytes of Arrow buffers.
     pub bytes: usize,
-    #[cfg_attr(not(feature = "datafusion"), expect(dead_code, reason = "the scan prunes by it"))]
     pub timestamps: TimeRange,
     pub first_seq: SequenceNumber,
     pub last_seq: SequenceNumber,

@@ -25,11 +25,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use alula_catalog::{DataFile, FileId, TenantId, TenantNumber};
 use arc_swap::ArcSwap;
 
+use crate::deletion::Deletion;
+
 pub(crate) use chunk::{Chunk, sequences_of, timestamps_of};
 pub use snapshot::Snapshot;
-pub(crate) use snapshot::TableKey;
-#[cfg(feature = "datafusion")]
-pub(crate) use snapshot::TableSnapshot;
+pub(crate) use snapshot::{TableKey, TableSnapshot};
 
 /// The current snapshot and the one way to change it.
 #[derive(Debug)]
@@ -149,6 +149,18 @@ impl Buffer {
             next.add_files(live);
         });
         removed
+    }
+
+    /// Replaces all deletions on record.
+    pub(crate) fn set_deletions(&self, by_table: HashMap<TableKey, Vec<Arc<Deletion>>>) {
+        self.change(|next| next.set_deletions(by_table));
+    }
+
+    /// Adds the latest deletion of a table.
+    pub(crate) fn add_deletion(&self, key: TableKey, deletion: Arc<Deletion>) {
+        self.change(|next| {
+            next.update_table(key, |table| Arc::make_mut(&mut table.deletions).push(deletion));
+        });
     }
 
     /// Keeps every change waiting: the log's writer stops between the sync of a group and its publication.

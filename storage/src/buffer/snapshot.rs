@@ -1,12 +1,13 @@
-//! What a query sees: buffer, files and rejections of all tenants at one instant.
+//! What a query sees: buffer, files, rejections and losses of all tenants at one instant.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use alula_catalog::{DataFile, FileId, Signal, TenantId, TenantNumber};
+use alula_catalog::{DataFile, DataLoss, FileId, Signal, TenantId, TenantNumber};
 
 use super::Chunk;
 use crate::data_files::DataFiles;
+use crate::deletion::{Compiler, Deletion};
 use crate::rejections::{Rejections, TenantRejections};
 
 /// One table of one tenant.
@@ -23,6 +24,8 @@ pub(crate) struct TableSnapshot {
     /// Being written to files, which are not part of the store yet.
     pub frozen: Vec<Arc<Chunk>>,
     pub files: Arc<Vec<Arc<DataFile>>>,
+    /// Those on record, oldest first. The rows of pending ones are among the above.
+    pub deletions: Arc<Vec<Arc<Deletion>>>,
 }
 
 /// An immutable view of everything that was durable at one instant.
@@ -33,8 +36,11 @@ pub struct Snapshot {
     data_files: Arc<DataFiles>,
     tenants: Arc<HashMap<TenantId, TenantNumber>>,
     tables: Arc<HashMap<TableKey, Arc<TableSnapshot>>>,
-    /// Empty in the buffer's own snapshots.
+    /// Empty in the buffer's own snapshots, like the losses.
     rejections: Rejections,
+    losses: Arc<Vec<DataLoss>>,
+    /// What predicates of deletions are compiled with.
+    compiler: Arc<Compiler>,
 }
 
 impl Snapshot {
@@ -48,13 +54,15 @@ impl Snapshot {
             tenants: Arc::new(tenants),
             tables: Arc::default(),
             rejections: Rejections::default(),
+            losses: Arc::default(),
+            compiler: Arc::default(),
         };
         snapshot.add_files(files);
         snapshot
     }
 
-    pub(crate) fn with_rejections(&self, rejections: Rejections) -> Self {
-        Self { rejections, ..self.clone() }
+    pub(crate) fn with_reports(&self, rejections: Rejections, losses: Arc<Vec<DataLoss>>) -> Self {
+        Self { rejections, losses, ..self.clone() }
     }
 
     pub(crate) fn tenant_number(&self, tenant: &TenantId) -> Option<TenantNumber> {
@@ -65,7 +73,16 @@ impl Snapshot {
         self.tenants.iter().find(|(_, n)| **n == number).map(|(id, _)| id)
     }
 
-    pub(super) fn table_by_key(&self, key: TableKey) -> Option<&Arc<TableSnapshot>> {
+    pub(crate) fn compiler(&self) -> &Arc<Compiler> {
+        &self.compiler
+    }
+
+    /// Every file of every tenant, in no order.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Arc<DataFile>> {
+        self.tables.values().flat_map(|table| table.files.iter())
+    }
+
+    pub(crate) fn table_by_key(&self, key: TableKey) -> Option<&Arc<TableSnapshot>> {
         self.tables.get(&key)
     }
 
@@ -77,8 +94,12 @@ impl Snapshot {
         tables
     }
 
-    pub(super) fn update_table(&mut self, key: TableKey, change: impl FnOnce(&mut TableSnapshot)) {
+    pub(crate) fn update_table(&mut self, key: TableKey, change: impl FnOnce(&mut TableSnapshot)) {
         change(Arc::make_mut(Arc::make_mut(&mut self.tables).entry(key).or_default()));
+    }
+
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (TableKey, &Arc<TableSnapshot>)> {
+        self.tables.iter().map(|(key, table)| (*key, table))
     }
 
     pub(super) fn update_tables(&mut self, change: impl Fn(&mut TableSnapshot)) {
@@ -109,6 +130,19 @@ impl Snapshot {
         removed
     }
 
+    /// Tables that are not named have none.
+    pub(super) fn set_deletions(&mut self, mut by_table: HashMap<TableKey, Vec<Arc<Deletion>>>) {
+        let named: HashSet<_> = by_table.keys().copied().collect();
+        for key in self.tables.keys().copied().collect::<HashSet<_>>().union(&named) {
+            let deletions = by_table.remove(key).unwrap_or_default();
+            if !deletions.is_empty()
+                || self.table_by_key(*key).is_some_and(|table| !table.deletions.is_empty())
+            {
+                self.update_table(*key, |table| table.deletions = Arc::new(deletions));
+            }
+        }
+    }
+
     pub(super) fn add_tenant(&mut self, id: TenantId, number: TenantNumber) {
         Arc::make_mut(&mut self.tenants).insert(id, number);
     }
@@ -129,8 +163,23 @@ impl Snapshot {
             .unwrap_or_default()
     }
 
+    /// The deletions on record of one tenant, oldest first.
+    pub(crate) fn deletions(&self, tenant: &TenantId) -> Vec<Arc<Deletion>> {
+        let tables = Signal::ALL.map(|signal| Arc::clone(&self.table(tenant, signal).deletions));
+        let mut deletions: Vec<_> = tables.iter().flat_map(|table| table.iter().map(Arc::clone)).collect();
+        deletions.sort_by_key(|deletion| deletion.record.id);
+        deletions
+    }
+
     /// What was refused of one tenant.
     pub(crate) fn rejections(&self, tenant: &TenantId) -> Arc<TenantRejections> {
         self.rejections.get(tenant).map(Arc::clone).unwrap_or_default()
+    }
+
+    /// What was lost of one tenant, or of nobody knows which one.
+    pub(crate) fn data_losses(&self, tenant: &TenantId) -> Vec<DataLoss> {
+        let number = self.tenant_number(tenant);
+        let may_be_its = |loss: &&DataLoss| loss.tenant.is_none_or(|owner| Some(owner) == number);
+        self.losses.iter().filter(may_be_its).cloned().collect()
     }
 }

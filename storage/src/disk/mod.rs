@@ -3,6 +3,7 @@
 //! | file | purpose |
 //! |---|---|
 //! | `real.rs` | [`RealDisk`]: the file system of the machine |
+//! | `sim.rs` | for tests, a disk in memory that loses power and fails |
 //!
 //! Storage decides what to write, sync and rename in which order; a [`Disk`] does it. So a test can put a disk below it
 //! that loses power at any operation, and keeps of the bytes that were not synced whatever it likes.
@@ -10,6 +11,8 @@
 //! SQLite does its own file work, with its own guarantees, and is not below this.
 
 mod real;
+#[cfg(test)]
+pub(crate) mod sim;
 
 use std::fmt;
 use std::io;
@@ -57,6 +60,9 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
 
     /// Units: bytes that an ordinary process may still write to the file system that holds `path`.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+
+    /// Units: bytes that the file system that holds `path` has in all.
+    fn total_bytes(&self, path: &Path) -> io::Result<u64>;
 }
 
 /// An open file.
@@ -75,6 +81,9 @@ pub(crate) trait DiskFile: fmt::Debug + Send + Sync {
     /// After a failure nothing is known about the bytes, and a later success proves nothing: the kernel may have marked
     /// pages clean that it could not write.
     fn sync_data(&self) -> io::Result<()>;
+
+    /// Asks the system to read the file from the medium next time; it may not.
+    fn drop_from_cache(&self) {}
 }
 
 /// A name in a directory.
@@ -110,7 +119,10 @@ pub(crate) fn create_dir_durably(disk: &dyn Disk, dir: &Path) -> Result<()> {
         return Ok(());
     }
     let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    create_dir_durably(disk, parent)?;
+    // A working directory that is gone has itself for a parent.
+    if parent != dir {
+        create_dir_durably(disk, parent)?;
+    }
     match disk.create_dir(dir) {
         Ok(()) => sync_dir(disk, parent).inspect_err(|_| {
             // The next call must not find it and take it for durable.
@@ -120,3 +132,6 @@ pub(crate) fn create_dir_durably(disk: &dyn Disk, dir: &Path) -> Result<()> {
         Err(source) => Err(Error::io(dir, "cannot create the directory")(source)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,4 @@
+mod faults;
 mod retries;
 
 use alula_catalog::{RetryWindowChange, Signal};
@@ -293,7 +294,11 @@ async fn a_close_whose_flush_fails_leaves_the_rows_to_the_next_start() {
     let data = dir.path().join("data");
     std::fs::remove_dir(&data).unwrap();
     std::fs::write(&data, "in the way").unwrap();
-    assert!(matches!(storage.close().await, Err(Error::Io { .. })));
+    let error = storage.close().await.unwrap_err();
+    assert!(
+        matches!(&error, Error::FlushTable { source, .. } if matches!(**source, Error::Io { .. })),
+        "{error}"
+    );
     std::fs::remove_file(&data).unwrap();
     let storage = open(config(dir.path())).expect("the directory is free though the flush failed");
     assert_eq!(bodies(&storage, "a").await, expected(&[("x", 2)]));
@@ -419,7 +424,8 @@ async fn rejections_are_saved_while_the_engine_runs() {
 #[test]
 fn the_end_of_every_thread_is_waited_for_also_past_one_that_panicked() {
     let dir = tempdir().unwrap();
-    let (saving, stop) = sync_channel(0);
+    let (saving, stop_saving) = sync_channel(0);
+    let (watching, stop_watching) = sync_channel(0);
     let (working, work) = sync_channel(1);
     let works = move || {
         // Long enough for one who does not wait to be gone.
@@ -430,10 +436,11 @@ fn the_end_of_every_thread_is_waited_for_also_past_one_that_panicked() {
         threads: [
             spawn("panics", || panic!("for the test")).unwrap(),
             spawn("works", works).unwrap(),
-            spawn("saves", move || assert!(stop.recv().is_err())).unwrap(),
+            spawn("saves", move || assert!(stop_saving.recv().is_err())).unwrap(),
+            spawn("watches", move || assert!(stop_watching.recv().is_err())).unwrap(),
             spawn("maintains", || ()).unwrap(),
         ],
-        saving,
+        until_closed: [saving, watching],
         _lock: crate::testing::layout(dir.path()).lock().unwrap(),
     };
     assert!(matches!(running.join(), Err(Error::ThreadEnded("panics"))));

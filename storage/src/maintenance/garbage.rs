@@ -1,21 +1,32 @@
 //! Removes files that are no part of the store any more.
 //!
 //! A file goes when nothing in this process names it: snapshots and running scans hold the same [`Arc`]. Its row in the
-//! catalog goes after it, so a crash between the two leaves a row whose file is gone, which the next start drops.
+//! catalog goes after it, so a crash between the two leaves a row whose file is gone, which the next start drops. A file
+//! that moved to the remote tier leaves its local copy behind, which goes the same way; its row stays.
 //!
 //! [`Arc`]: std::sync::Arc
 
 use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use alula_catalog::{DataFile, FileId};
+use alula_catalog::{DataFile, FileId, Tier};
 
 use super::{Pace, Step, Task};
 use crate::Result;
 use crate::store::Store;
 
+/// Objects removed in one step.
+const REMOTE_BATCH: usize = 64;
+/// How long an object store that did not answer is left alone.
+const REMOTE_PAUSE: Duration = Duration::from_secs(30);
+
 /// The task.
-#[derive(Debug)]
-pub(crate) struct Garbage;
+#[derive(Debug, Default)]
+pub(crate) struct Garbage {
+    /// The object store did not answer: it is left alone until then.
+    remote_from: Option<Instant>,
+}
 
 impl Task for Garbage {
     fn name(&self) -> &'static str {
@@ -23,16 +34,17 @@ impl Task for Garbage {
     }
 
     fn step(&mut self, store: &Store, pace: &mut Pace) -> Result<Step> {
-        let unread = store.take_unread_garbage();
-        let mut removed = Vec::new();
-        let mut kept = Vec::new();
-        for file in unread {
-            if pace.breathe(store).is_ok() && remove(store, &file) {
-                removed.push(file.id);
+        let (local, remote): (Vec<_>, Vec<_>) =
+            store.take_unread_garbage().into_iter().partition(|file| file.tier == Tier::Local);
+        let (mut removed, mut kept) = (Vec::new(), Vec::new());
+        for file in local {
+            if pace.breathe(store).is_ok() && remove_local(store, &file) {
+                removed.push((file.id, file.tier));
             } else {
                 kept.push(file);
             }
         }
+        self.remove_remote(store, remote, &mut removed, &mut kept);
         store.add_garbage(kept);
         if removed.is_empty() {
             return Ok(Step::Idle);
@@ -42,15 +54,41 @@ impl Task for Garbage {
     }
 }
 
-/// Removes what an earlier process left of files that are dead. Before the first query: nobody reads them.
-pub(crate) fn remove_dead_files(store: &Store) -> Result<()> {
-    let dead = store.catalog.dead_files()?;
-    let removed: Vec<_> =
-        dead.iter().filter(|dead| remove(store, &dead.file)).map(|dead| dead.file.id).collect();
-    forget(store, &removed)
+impl Garbage {
+    /// Removes the objects of files, unless the object store did not answer lately.
+    fn remove_remote(
+        &mut self,
+        store: &Store,
+        files: Vec<Arc<DataFile>>,
+        removed: &mut Vec<(FileId, Tier)>,
+        kept: &mut Vec<Arc<DataFile>>,
+    ) {
+        let Some(remote) = store.data_files.remote().filter(|_| !files.is_empty()) else {
+            return kept.extend(files);
+        };
+        if self.remote_from.is_some_and(|from| Instant::now() < from) {
+            return kept.extend(files);
+        }
+        let batch = &files[..files.len().min(REMOTE_BATCH)];
+        let gone = remote.delete(batch).unwrap_or_default();
+        self.remote_from = (gone.len() < batch.len()).then(|| Instant::now() + REMOTE_PAUSE);
+        removed.extend(gone.iter().map(|id| (*id, Tier::Remote)));
+        kept.extend(files.into_iter().filter(|file| !gone.contains(&file.id)));
+    }
 }
 
-fn forget(store: &Store, removed: &[FileId]) -> Result<()> {
+/// Removes what an earlier process left of files that are dead. Before the first query: nobody reads them.
+///
+/// Objects of the remote tier go later: a start waits for no object store.
+pub(crate) fn remove_dead_files(store: &Store) -> Result<()> {
+    let dead = store.catalog.dead_files()?.into_iter().map(|dead| dead.file);
+    let (local, remote): (Vec<_>, Vec<_>) = dead.partition(|file| file.tier == Tier::Local);
+    store.add_garbage(remote.into_iter().map(Arc::new).collect());
+    let removed = local.iter().filter(|file| remove_local(store, file));
+    forget(store, &removed.map(|file| (file.id, file.tier)).collect::<Vec<_>>())
+}
+
+fn forget(store: &Store, removed: &[(FileId, Tier)]) -> Result<()> {
     if removed.is_empty() {
         return Ok(());
     }
@@ -59,7 +97,7 @@ fn forget(store: &Store, removed: &[FileId]) -> Result<()> {
 }
 
 /// Whether the file is gone, durably or not: one that comes back is swept at the next start.
-fn remove(store: &Store, file: &DataFile) -> bool {
+fn remove_local(store: &Store, file: &DataFile) -> bool {
     let path = store.layout.data_file(file);
     match store.layout.disk().remove_file(&path) {
         Ok(()) => {}

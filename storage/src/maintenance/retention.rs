@@ -10,6 +10,7 @@
 mod clock;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alula_catalog::{DataFile, RetentionPolicy, Signal, TenantNumber, now_ns};
@@ -59,7 +60,8 @@ impl Retention {
         if guard.hold_ns() > 0 {
             return Ok(Step::Idle);
         }
-        let files = store.catalog.live_files()?;
+        // Not from the catalog: that has the files of a flush before the snapshot does.
+        let files: Vec<_> = store.buffer.snapshot().files().map(Arc::clone).collect();
         let policies = store.catalog.retention_policies()?;
         let expired = expired(&files, &policies, self.config, wall_ns);
         if expired.is_empty() {
@@ -107,7 +109,7 @@ impl Task for Retention {
 
 /// Files of which no row is kept, oldest first.
 fn expired<'a>(
-    files: &'a [DataFile],
+    files: &'a [Arc<DataFile>],
     policies: &[RetentionPolicy],
     default: RetentionConfig,
     now_ns: i64,
@@ -121,15 +123,15 @@ fn expired<'a>(
     let is_expired = |file: &&DataFile| {
         keep_ns(file).is_some_and(|keep_ns| file.timestamps.max_ns < now_ns.saturating_sub(keep_ns))
     };
-    let mut expired: Vec<_> = files.iter().filter(is_expired).collect();
+    let mut expired: Vec<_> = files.iter().map(Arc::as_ref).filter(is_expired).collect();
     expired.sort_by_key(|file| (file.timestamps.max_ns, file.id));
     expired
 }
 
 /// What may go at once, from the start of `expired`: see [`PORTION_SHARE`].
-fn portion<'a, 'b>(files: &[DataFile], expired: &'b [&'a DataFile]) -> &'b [&'a DataFile] {
+fn portion<'a, 'b>(files: &[Arc<DataFile>], expired: &'b [&'a DataFile]) -> &'b [&'a DataFile] {
     let bytes = |files: &mut dyn Iterator<Item = &DataFile>| files.map(|file| file.size_bytes).sum::<u64>();
-    let most = (bytes(&mut files.iter()) as f64 * PORTION_SHARE) as u64;
+    let most = (bytes(&mut files.iter().map(Arc::as_ref)) as f64 * PORTION_SHARE) as u64;
     let Some(first) = expired.first() else { return expired };
     let two_hours = first.timestamps.max_ns.div_euclid(HOUR_NS) + PORTION_HOURS;
     let mut sum = 0_u64;

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -81,9 +82,8 @@ async fn numbers_of_lost_entries_are_never_given_out_again() {
         fs::read_dir(image.path().join("wal")).unwrap().map(|entry| entry.unwrap().path()).collect();
     segments.sort();
     let last = segments.last().unwrap();
-    let mut bytes = fs::read(last).unwrap();
-    bytes[33] ^= 1;
-    fs::write(last, bytes).unwrap();
+    let length = fs::read(last).unwrap().len();
+    fs::write(last, vec![0; length]).unwrap();
 
     // Started and stopped without an entry in between: what was lost must outlast the log that showed it.
     for _ in 0..2 {

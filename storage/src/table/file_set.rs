@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::UNIX_EPOCH;
 
-use alula_catalog::DataFile;
+use alula_catalog::{DataFile, Tier};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
@@ -15,6 +16,7 @@ use object_store::{
     ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
+use crate::Error;
 use crate::data_files::DataFiles;
 use crate::layout::Layout;
 
@@ -26,13 +28,26 @@ const STORE: &str = "alula";
 #[derive(Debug)]
 pub(super) struct FileSet {
     data_files: Arc<DataFiles>,
-    files: HashMap<Path, Arc<DataFile>>,
+    files: Arc<HashMap<Path, Arc<DataFile>>>,
+    /// Why the last read failed; set for an instant, never across an await.
+    failure: Mutex<Option<Error>>,
 }
 
 impl FileSet {
     pub(super) fn new(data_files: &Arc<DataFiles>, files: &[Arc<DataFile>]) -> Self {
         let files = files.iter().map(|file| (Path::from(Layout::data_file_name(file)), Arc::clone(file)));
-        Self { data_files: Arc::clone(data_files), files: files.collect() }
+        let files = Arc::new(files.collect());
+        Self { data_files: Arc::clone(data_files), files, failure: Mutex::default() }
+    }
+
+    /// The same files, for a reader that wants its own failures back.
+    pub(super) fn for_reader(&self) -> Self {
+        let (data_files, files) = (Arc::clone(&self.data_files), Arc::clone(&self.files));
+        Self { data_files, files, failure: Mutex::default() }
+    }
+
+    pub(super) fn take_failure(&self) -> Option<Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn file(&self, location: &Path) -> Result<Arc<DataFile>> {
@@ -44,10 +59,30 @@ impl FileSet {
     }
 
     async fn read(&self, file: Arc<DataFile>, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
-        let data_files = Arc::clone(&self.data_files);
-        let read = tokio::task::spawn_blocking(move || data_files.read_ranges(&file, &ranges));
         let generic = |source| object_store::Error::Generic { store: STORE, source };
-        read.await.map_err(|error| generic(error.into()))?.map_err(|error| generic(error.into()))
+        let read = match file.tier {
+            Tier::Local => {
+                let data_files = Arc::clone(&self.data_files);
+                let read = tokio::task::spawn_blocking(move || data_files.read_ranges(&file, &ranges));
+                read.await.map_err(|error| generic(error.into()))?
+            }
+            Tier::Remote => match self.data_files.remote() {
+                Some(remote) => match remote.read_ranges(Arc::clone(&file), ranges).await {
+                    Err(error) => {
+                        let data_files = Arc::clone(&self.data_files);
+                        let report = move || Err(data_files.report_remote(&file, error));
+                        tokio::task::spawn_blocking(report).await.map_err(|error| generic(error.into()))?
+                    }
+                    Ok(read) => Ok(read),
+                },
+                None => Err(Error::RemoteNotConfigured),
+            },
+        };
+        read.map_err(|error| {
+            let text = error.to_string();
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            generic(text.into())
+        })
     }
 }
 
@@ -63,7 +98,7 @@ impl ObjectStore for FileSet {
         let file = self.file(location)?;
         let meta = ObjectMeta {
             location: location.clone(),
-            last_modified: Default::default(),
+            last_modified: UNIX_EPOCH.into(),
             size: file.size_bytes,
             e_tag: None,
             version: None,

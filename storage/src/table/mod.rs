@@ -5,8 +5,10 @@
 //! | `provider.rs` | [`TelemetryTable`]: one table, bound to one tenant and one snapshot when it is built |
 //! | `system/` | [`SystemTable`]: the tables of the schema `system`, bound the same way |
 //! | `scan.rs` | [`TelemetryScan`]: the plan node that streams buffer and files |
+//! | `undeleted.rs`, `predicate.rs` | leaves deleted rows out of a scan; the conditions of deletions |
 //! | `buffer_source.rs` | the buffer side of a scan |
 //! | `file_set.rs` | the object store that a scan reads its files from, and only those |
+//! | `file_reader.rs` | readers of those files that fail with storage's own errors |
 //! | `pruning.rs` | leaves out files and chunks whose statistics rule a filter out |
 //! | `sealed_stores.rs` | the object-store registry that a session must have |
 //! | `guard.rs` | the filter and the checks that every plan gets on top |
@@ -18,13 +20,16 @@
 //! 3. [`bind_tenant`] and [`guard_physical`] refuse a plan with a leaf that is not the tenant's.
 
 mod buffer_source;
+mod file_reader;
 mod file_set;
 mod guard;
+mod predicate;
 mod provider;
 mod pruning;
 mod scan;
 mod sealed_stores;
 mod system;
+mod undeleted;
 
 use std::sync::Arc;
 
@@ -35,6 +40,7 @@ use datafusion::catalog::{
 use datafusion::error::Result;
 
 pub use guard::{bind_tenant, guard_physical};
+pub use predicate::SqlPredicates;
 pub use provider::TelemetryTable;
 pub use scan::TelemetryScan;
 pub use sealed_stores::SealedObjectStores;
@@ -62,4 +68,4 @@ pub fn tenant_catalog(snapshot: &Arc<Snapshot>, tenant: &TenantId) -> Result<Arc
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,23 +10,25 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::buffer_source::BufferSource;
+use super::file_reader::FileReaders;
 use super::file_set::FileSet;
 use super::pruning::Pruner;
 use super::scan::TelemetryScan;
-use crate::Snapshot;
-use crate::buffer::TableSnapshot;
+use super::undeleted::{Undeleted, widened};
+use crate::buffer::{Chunk, TableSnapshot};
 use crate::data_files::DataFiles;
+use crate::deletion::Part;
 use crate::layout::Layout;
+use crate::{Error, Snapshot};
 
 /// The name under which plans speak of the data directory. The session's registry resolves no URL at all; files are
 /// opened by the reader factory that the scan carries.
@@ -56,25 +58,60 @@ impl TelemetryTable {
         &self.tenant
     }
 
-    /// Files of the table that no filter rules out, in `target_partitions` groups.
-    fn scan_files(
+    /// Parts that no filter rules out, those with deleted rows read through what leaves these out.
+    fn scan_parts<T>(
+        &self,
+        parts: &[Arc<T>],
+        read: impl Fn(&[Arc<T>], Read<'_>) -> Result<Arc<dyn ExecutionPlan>>,
+        wanted: Read<'_>,
+    ) -> Result<Vec<Arc<dyn ExecutionPlan>>>
+    where
+        for<'a> Part: From<&'a T>,
+    {
+        let external = |error: Error| DataFusionError::External(error.into());
+        let divided = self.rows.divide(self.signal, parts).map_err(external)?;
+        let mut inputs = Vec::new();
+        if !divided.untouched.is_empty() {
+            inputs.push(read(&divided.untouched, wanted)?);
+        }
+        if let Some((touched, filter)) = divided.touched {
+            let widened = widened(wanted.projection, &filter);
+            // How many rows have to be read for a number that stay is not known.
+            let rows = read(&touched, Read { projection: widened.as_ref(), limit: None })?;
+            let num_columns = wanted.projection.map_or(rows.schema().fields().len(), Vec::len);
+            inputs.push(Arc::new(Undeleted::try_new(rows, num_columns, Arc::new(filter))?));
+        }
+        Ok(inputs)
+    }
+
+    /// Chunks, dealt out to `target_partitions` at most.
+    fn read_chunks(
         &self,
         state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        pruner: &Pruner,
-        limit: Option<usize>,
-    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let kept = pruner.keep(&self.rows.files, |file| (file.timestamps, file.num_rows))?;
-        if kept.is_empty() {
-            return Ok(None);
-        }
+        chunks: &[Arc<Chunk>],
+        Read { projection, limit }: Read<'_>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = table_schema(self.signal);
+        let statistics =
+            table_statistics(&schema, chunks.iter().map(|chunk| (chunk.timestamps, chunk.num_rows() as u64)));
+        let partitions = state.config().target_partitions();
+        let buffer = BufferSource::try_new(&schema, chunks, statistics, projection, partitions, limit)?;
+        Ok(DataSourceExec::from_data_source(buffer))
+    }
+
+    /// Files, in `target_partitions` groups.
+    fn read_files(
+        &self,
+        state: &dyn Session,
+        kept: &[Arc<DataFile>],
+        Read { projection, limit }: Read<'_>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = table_schema(self.signal);
         let statistics = table_statistics(&schema, kept.iter().map(|file| (file.timestamps, file.num_rows)));
         let groups = FileGroup::new(kept.iter().map(|file| partitioned_file(&schema, file)).collect())
             .split_files(state.config().target_partitions());
         let metadata_cache = state.runtime_env().cache_manager.get_file_metadata_cache();
-        let files = Arc::new(FileSet::new(&self.data_files, &kept));
-        let reader = CachedParquetFileReaderFactory::new(files, metadata_cache);
+        let reader = FileReaders::new(FileSet::new(&self.data_files, kept), metadata_cache);
         let source =
             ParquetSource::new(TableSchema::from(schema)).with_parquet_file_reader_factory(Arc::new(reader));
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))
@@ -83,8 +120,15 @@ impl TelemetryTable {
             .with_limit(limit)
             .with_projection_indices(projection.cloned())?
             .build();
-        Ok(Some(DataSourceExec::from_data_source(config)))
+        Ok(DataSourceExec::from_data_source(config))
     }
+}
+
+/// What is wanted of the parts of a table.
+#[derive(Clone, Copy)]
+struct Read<'a> {
+    projection: Option<&'a Vec<usize>>,
+    limit: Option<usize>,
 }
 
 #[async_trait]
@@ -120,12 +164,14 @@ impl TableProvider for TelemetryTable {
         let pruner = Pruner::try_new(state, &schema, &filters)?;
         let chunks: Vec<_> = self.rows.frozen.iter().chain(&self.rows.hot).map(Arc::clone).collect();
         let chunks = pruner.keep(&chunks, |chunk| (chunk.timestamps, chunk.num_rows() as u64))?;
-        let statistics =
-            table_statistics(&schema, chunks.iter().map(|chunk| (chunk.timestamps, chunk.num_rows() as u64)));
-        let partitions = state.config().target_partitions();
-        let buffer = BufferSource::try_new(&schema, &chunks, statistics, projection, partitions, limit)?;
-        let mut inputs: Vec<Arc<dyn ExecutionPlan>> = vec![DataSourceExec::from_data_source(buffer)];
-        inputs.extend(self.scan_files(state, projection, &pruner, limit)?);
+        let files = pruner.keep(&self.rows.files, |file| (file.timestamps, file.num_rows))?;
+        let wanted = Read { projection, limit };
+        let mut inputs =
+            self.scan_parts(&chunks, |chunks, read| self.read_chunks(state, chunks, read), wanted)?;
+        if inputs.is_empty() {
+            inputs.push(self.read_chunks(state, &[], wanted)?);
+        }
+        inputs.extend(self.scan_parts(&files, |files, read| self.read_files(state, files, read), wanted)?);
         Ok(Arc::new(TelemetryScan::try_new(self.tenant.clone(), self.signal.table_name(), inputs)?))
     }
 }

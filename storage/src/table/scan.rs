@@ -26,7 +26,7 @@ use datafusion::physical_plan::{
 pub struct TelemetryScan {
     tenant: TenantId,
     table: &'static str,
-    /// The buffer, then the files if there are any.
+    /// Of the buffer, then of the files if there are any.
     inputs: Vec<Arc<dyn ExecutionPlan>>,
     properties: Arc<PlanProperties>,
 }

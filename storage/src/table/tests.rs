@@ -44,14 +44,22 @@ async fn context_with_system_table(storage: &Storage, tenant: &TenantId) -> Sess
 }
 
 /// The rows that `sql` gives to `tenant`, as the query path binds it.
-pub(super) async fn query(storage: &Storage, tenant: &str, sql: &str) -> Result<Vec<RecordBatch>> {
+pub(crate) async fn query(storage: &Storage, tenant: &str, sql: &str) -> Result<Vec<RecordBatch>> {
+    query_snapshot(&storage.snapshot(), tenant, sql).await
+}
+
+pub(crate) async fn query_snapshot(
+    snapshot: &Arc<Snapshot>,
+    tenant: &str,
+    sql: &str,
+) -> Result<Vec<RecordBatch>> {
     let tenant: TenantId = tenant.parse().unwrap();
     let runtime = RuntimeEnvBuilder::new()
         .with_object_store_registry(Arc::new(SealedObjectStores::default()))
         .build_arc()?;
     let options = SessionConfig::new().with_default_catalog_and_schema(CATALOG_NAME, SCHEMA_NAME);
     let context = SessionContext::new_with_config_rt(options, runtime);
-    context.register_catalog(CATALOG_NAME, tenant_catalog(&storage.snapshot(), &tenant)?);
+    context.register_catalog(CATALOG_NAME, tenant_catalog(snapshot, &tenant)?);
     let plan = bind_tenant(context.state().create_logical_plan(sql).await?, &tenant)?;
     let physical = context.state().create_physical_plan(&plan).await?;
     guard_physical(&physical, &tenant)?;

@@ -19,6 +19,7 @@
 use alula_catalog::{SequenceNumber, Signal, TenantNumber};
 use bytes::Bytes;
 
+use super::salt::Salt;
 use crate::BatchId;
 
 pub(super) const SEGMENT_MAGIC: [u8; 8] = *b"ALULAWAL";
@@ -83,13 +84,14 @@ impl SegmentHeader {
         if bytes[0..8] != SEGMENT_MAGIC {
             return Err(HeaderError::Magic);
         }
-        // The version comes before the checksum, whose place a later version may move.
+        // The checksum comes before the version, so every later version must have it in the same place: a flipped bit is
+        // damage and no newer format.
+        if crc32fast::hash(&bytes[..92]) != u32_at(bytes, 92) {
+            return Err(HeaderError::Checksum);
+        }
         let version = u32_at(bytes, 8);
         if version != FORMAT_VERSION {
             return Err(HeaderError::Version(version));
-        }
-        if crc32fast::hash(&bytes[..92]) != u32_at(bytes, 92) {
-            return Err(HeaderError::Checksum);
         }
         Ok(Self {
             store_uuid: array_at(bytes, 16),
@@ -126,7 +128,7 @@ impl Frame {
     pub(super) fn encode_into(
         &self,
         out: &mut Vec<u8>,
-        salt: u64,
+        salt: Salt,
         durable_seq: SequenceNumber,
     ) -> (u32, u32) {
         let head = Head {
@@ -152,10 +154,12 @@ impl Frame {
         })
     }
 
-    /// Rebuilds a frame from its header and its validated payload.
+    /// Rebuilds the frame at the start of `bytes`, which was found to be whole. Its payload shares their memory.
     ///
     /// None if the payload does not fit its flags: written by a version that this one does not know.
-    pub(super) fn from_parts(head: &Head, payload: &[u8]) -> Option<Self> {
+    pub(super) fn of_valid(bytes: &Bytes) -> Option<Self> {
+        let head = parse_head(bytes.first_chunk()?)?;
+        let payload = bytes.get(FRAME_HEADER_BYTES..)?.get(..head.payload_bytes as usize)?;
         if head.flags & !KNOWN_FLAGS != 0 {
             return None;
         }
@@ -175,7 +179,7 @@ impl Frame {
             received_ns: head.received_ns,
             num_rows: head.num_rows,
             rejected,
-            payload: Bytes::copy_from_slice(request),
+            payload: bytes.slice_ref(request),
         })
     }
 }
@@ -195,7 +199,7 @@ pub(super) struct Seal {
 }
 
 impl Seal {
-    pub(super) fn encode_into(&self, out: &mut Vec<u8>, salt: u64, durable_seq: SequenceNumber) {
+    pub(super) fn encode_into(&self, out: &mut Vec<u8>, salt: Salt, durable_seq: SequenceNumber) {
         let head = Head {
             payload_bytes: 16,
             seq: self.last_seq,
@@ -214,7 +218,10 @@ impl Seal {
         });
     }
 
-    pub(super) fn from_parts(head: &Head, payload: &[u8]) -> Option<Self> {
+    /// Reads the seal at the start of `bytes`, which was found to be whole.
+    pub(super) fn of_valid(bytes: &[u8]) -> Option<Self> {
+        let head = parse_head(bytes.first_chunk()?)?;
+        let payload = bytes.get(FRAME_HEADER_BYTES..)?.get(..head.payload_bytes as usize)?;
         let payload: &[u8; 16] = payload.try_into().ok()?;
         Some(Self { last_seq: head.seq, num_frames: u64_at(payload, 0), rolling_hash: u64_at(payload, 8) })
     }
@@ -233,6 +240,13 @@ pub(super) fn roll(hash: u64, (header_crc, payload_crc): (u32, u32)) -> u64 {
 pub(super) enum Kind {
     Batch,
     Seal,
+}
+
+impl Head {
+    /// Bytes from the frame's start to the next one's.
+    pub(super) fn encoded_bytes(&self) -> usize {
+        padded(self.payload_bytes as usize)
+    }
 }
 
 impl Kind {
@@ -259,32 +273,36 @@ pub(super) struct Head {
     pub num_rows: u32,
 }
 
-/// A frame whose two checksums hold.
-#[derive(Debug)]
-pub(super) struct ValidFrame<'a> {
-    pub head: Head,
-    pub payload: &'a [u8],
-    /// Bytes from this frame's start to the next one's.
-    pub encoded_bytes: usize,
-    pub checksums: (u32, u32),
-}
-
-/// Reads the frame at the start of `bytes`, if a whole and undamaged one is there.
-pub(super) fn decode_frame(bytes: &[u8], salt: u64) -> Option<ValidFrame<'_>> {
+/// Reads the frame header at the start of `bytes`, if an undamaged one is there. Returns its checksum, too.
+pub(super) fn decode_head(bytes: &[u8], salt: Salt) -> Option<(Head, u32)> {
     let header: &[u8; FRAME_HEADER_BYTES] = bytes.first_chunk()?;
     if header[0..4] != FRAME_MAGIC {
         return None;
     }
-    let header_crc = u32_at(header, 60);
-    if salted_crc(salt, &[], &header[..60]) != header_crc {
-        return None;
-    }
+    let crc = stored_header_crc(header);
+    (salt.checksum(&[], &header[..60]) == crc).then_some(())?;
+    Some((parse_head(header)?, crc))
+}
+
+/// Checks the payload of the frame at the start of `bytes`. Returns its checksum, and the bytes of the whole frame.
+pub(super) fn decode_payload(bytes: &[u8], head: &Head, salt: Salt) -> Option<(u32, usize)> {
+    let length = head.payload_bytes as usize;
+    let rest = &bytes[FRAME_HEADER_BYTES..];
+    let payload = rest.get(..length)?;
+    let crc = u32::from_le_bytes(*rest[length..].first_chunk()?);
+    (salt.checksum(&head.seq.0.to_le_bytes(), payload) == crc).then_some(())?;
+    // The padding may be cut off: it carries nothing.
+    Some((crc, padded(length).min(bytes.len())))
+}
+
+/// What a frame header says, whether or not its checksum holds. None if it is of no kind that this version knows.
+pub(super) fn parse_head(header: &[u8; FRAME_HEADER_BYTES]) -> Option<Head> {
     let kind = match header[24] {
         1 => Kind::Batch,
         2 => Kind::Seal,
         _ => return None,
     };
-    let head = Head {
+    Some(Head {
         payload_bytes: u32_at(header, 4),
         seq: SequenceNumber(u64_at(header, 8)),
         durable_seq: SequenceNumber(u64_at(header, 16)),
@@ -295,22 +313,16 @@ pub(super) fn decode_frame(bytes: &[u8], salt: u64) -> Option<ValidFrame<'_>> {
         batch_id: array_at(header, 32),
         received_ns: u64_at(header, 48) as i64,
         num_rows: u32_at(header, 56),
-    };
-    let length = head.payload_bytes as usize;
-    let rest = &bytes[FRAME_HEADER_BYTES..];
-    let payload = rest.get(..length)?;
-    let payload_crc = u32::from_le_bytes(*rest[length..].first_chunk()?);
-    if salted_crc(salt, &head.seq.0.to_le_bytes(), payload) != payload_crc {
-        return None;
-    }
-    // The padding may be cut off: it carries nothing.
-    let encoded_bytes = padded(length).min(bytes.len());
-    Some(ValidFrame { head, payload, encoded_bytes, checksums: (header_crc, payload_crc) })
+    })
+}
+
+pub(super) fn stored_header_crc(header: &[u8; FRAME_HEADER_BYTES]) -> u32 {
+    u32_at(header, 60)
 }
 
 fn encode_frame(
     out: &mut Vec<u8>,
-    salt: u64,
+    salt: Salt,
     head: &Head,
     write_payload: impl FnOnce(&mut Vec<u8>),
 ) -> (u32, u32) {
@@ -325,12 +337,12 @@ fn encode_frame(
     out.extend_from_slice(&head.batch_id);
     out.extend_from_slice(&head.received_ns.to_le_bytes());
     out.extend_from_slice(&head.num_rows.to_le_bytes());
-    let header_crc = salted_crc(salt, &[], &out[start..]);
+    let header_crc = salt.checksum(&[], &out[start..]);
     out.extend_from_slice(&header_crc.to_le_bytes());
     let payload_start = out.len();
     write_payload(out);
     debug_assert_eq!(out.len() - payload_start, head.payload_bytes as usize);
-    let payload_crc = salted_crc(salt, &head.seq.0.to_le_bytes(), &out[payload_start..]);
+    let payload_crc = salt.checksum(&head.seq.0.to_le_bytes(), &out[payload_start..]);
     out.extend_from_slice(&payload_crc.to_le_bytes());
     out.resize(start + padded(head.payload_bytes as usize), 0);
     (header_crc, payload_crc)
@@ -339,14 +351,6 @@ fn encode_frame(
 /// Bytes of a frame with a payload of this length.
 fn padded(payload_bytes: usize) -> usize {
     (FRAME_HEADER_BYTES + payload_bytes + 4).next_multiple_of(8)
-}
-
-fn salted_crc(salt: u64, prefix: &[u8], bytes: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&salt.to_le_bytes());
-    hasher.update(prefix);
-    hasher.update(bytes);
-    hasher.finalize()
 }
 
 fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
@@ -360,3 +364,6 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, at))
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,18 +5,19 @@ use std::path::{Path, PathBuf};
 
 use alula_catalog::SequenceNumber;
 
-use super::format::{SEGMENT_HEADER_BYTES, Seal, SegmentHeader};
+use super::format::{FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES, Seal, SegmentHeader};
+use super::salt::Salt;
 use crate::disk::{Disk, DiskFile};
 
 /// A segment that this process created and writes to.
 ///
-/// Only what [`Self::write`] and then [`Self::sync`] both accepted is part of it; after a failure of either, the segment
-/// is abandoned at [`Self::durable_offset`] and never touched again.
+/// Only what [`Self::write`] and then [`Self::sync`] both accepted is part of it. After a failure of either the segment ends
+/// at [`Self::durable_offset`]; after a failed sync it is never touched again.
 #[derive(Debug)]
 pub(super) struct Segment {
     file: Box<dyn DiskFile>,
     path: PathBuf,
-    pub(super) salt: u64,
+    pub(super) salt: Salt,
     /// Where the next byte goes.
     offset: u64,
     /// Bytes up to here are on disk.
@@ -32,6 +33,8 @@ impl Segment {
     /// which nothing was ever acknowledged, and is replaced.
     pub(super) fn create(disk: &dyn Disk, path: &Path, header: &SegmentHeader) -> io::Result<Self> {
         let temporary = path.with_extension("wal.tmp");
+        // Never one that an earlier attempt failed to sync.
+        let _ = disk.remove_file(&temporary);
         let file = disk.create(&temporary)?;
         file.write_all_at(&header.encode(), 0)?;
         file.sync_data()?;
@@ -41,7 +44,7 @@ impl Segment {
         Ok(Self {
             file,
             path: path.to_owned(),
-            salt: header.salt,
+            salt: Salt::new(header.salt),
             offset: start,
             durable_offset: start,
             num_frames: 0,
@@ -68,6 +71,14 @@ impl Segment {
         Ok(())
     }
 
+    /// Writes what says that no frame follows. Not durable until [`Self::sync`].
+    pub(super) fn write_seal(&mut self, last_seq: SequenceNumber) -> io::Result<()> {
+        let seal = Seal { last_seq, num_frames: self.num_frames, rolling_hash: self.rolling_hash };
+        let mut bytes = Vec::new();
+        seal.encode_into(&mut bytes, self.salt, last_seq);
+        self.write(&bytes)
+    }
+
     /// Durable: everything written so far survives power loss when this returns.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
@@ -75,18 +86,15 @@ impl Segment {
         Ok(())
     }
 
+    /// After a failed write: makes the first frame of it unreadable, and with it, to recovery, all of them. On a full disk this
+    /// still works, because it needs no block that is not there.
+    pub(super) fn void_failed_write(&mut self) -> io::Result<()> {
+        self.file.write_all_at(&[0; FRAME_HEADER_BYTES], self.durable_offset)
+    }
+
     /// Puts another file in the place of this one, so that writes and syncs fail as that file's do.
     #[cfg(test)]
     pub(super) fn replace_file(&mut self, file: std::fs::File) {
         self.file = Box::new(file);
-    }
-
-    /// Ends the segment: no frame follows.
-    pub(super) fn seal(mut self, last_seq: SequenceNumber) -> io::Result<()> {
-        let seal = Seal { last_seq, num_frames: self.num_frames, rolling_hash: self.rolling_hash };
-        let mut bytes = Vec::new();
-        seal.encode_into(&mut bytes, self.salt, last_seq);
-        self.write(&bytes)?;
-        self.sync()
     }
 }

@@ -9,154 +9,95 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use alula_catalog::{SequenceNumber, now_ns};
-use arrow::record_batch::RecordBatch;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::format::{Frame, NOT_ABANDONED, SegmentHeader, roll};
+use super::fault::{Faults, Refusal};
+use super::format::{NOT_ABANDONED, SegmentHeader, roll};
+use super::mark::Mark;
+use super::queue::{Append, Command, Cut, WriterHandle};
 use super::segment::Segment;
-use crate::buffer::{Buffer, Chunk, TableKey};
+use crate::Config;
+use crate::buffer::{Buffer, Chunk};
+use crate::health::Condition;
 use crate::layout::Layout;
-use crate::retry_window::{Claim, Stored};
-use crate::{Error, Result};
+use crate::retry_window::Stored;
+use crate::store::Store;
 
-/// Entries that may wait for the writer, whatever their size.
-const QUEUE_ENTRIES: usize = 4096;
 /// A group takes no further entry once it has this many bytes.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 /// A staging buffer that grew past this is given back after its group.
 const KEPT_STAGING_BYTES: usize = 16 * 1024 * 1024;
+/// How long after a group nobody writes before it is marked.
+const MARK_AFTER: Duration = Duration::from_secs(1);
 
-/// What the writer is asked to do, in order.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Append(Box<Append>),
-    /// Set the buffer aside for a flush, and end the segment.
-    Freeze(oneshot::Sender<Cut>),
-    /// Acknowledge nothing any more.
-    Close,
-}
-
-/// One entry on its way into the log. Its sequence number is still 0.
-#[derive(Debug)]
-pub(crate) struct Append {
-    pub frame: Frame,
-    pub batch: RecordBatch,
-    pub reply: oneshot::Sender<Result<Stored>>,
-    /// Of an entry with a batch id.
-    pub claim: Option<Claim>,
-    /// The entry's share of the queue's bytes, given back when it is answered.
-    pub queued: OwnedSemaphorePermit,
-}
-
-impl Append {
-    fn table(&self) -> TableKey {
-        TableKey { tenant: self.frame.tenant, signal: self.frame.signal }
-    }
-
-    /// Answers the one who appended, if still there.
-    ///
-    /// The queue's share and the claim are given back first: who has an answer can count on the room, and on a batch that
-    /// is known if it was stored and free if not.
-    fn answer(self, answer: Result<Stored>) {
-        drop(self.queued);
-        match (self.claim, &answer) {
-            (Some(claim), Ok(stored)) => claim.stored(*stored),
-            (claim, _) => drop(claim),
-        }
-        let _ = self.reply.send(answer);
-    }
-}
-
-/// Everything up to a sequence number, set aside for a flush.
-#[derive(Debug)]
-pub(crate) struct Cut {
+/// Where the writer goes on after a replay.
+#[derive(Debug, Default)]
+pub(crate) struct Replayed {
     pub last_seq: SequenceNumber,
-    /// Segments that hold nothing later; they go once the flush is committed.
+    /// Segments of earlier processes that hold entries which are in no file yet.
     pub segments: Vec<PathBuf>,
-}
-
-/// The sending side of the queue.
-#[derive(Clone, Debug)]
-pub(crate) struct WriterHandle {
-    queue: SyncSender<Command>,
-}
-
-impl WriterHandle {
-    /// Hands a command over without waiting.
-    pub(crate) fn try_send(&self, command: Command) -> Result<()> {
-        self.queue.try_send(command).map_err(|error| match error {
-            TrySendError::Full(_) => Error::Overloaded {
-                what: "the queue of the write-ahead log",
-                limit: QUEUE_ENTRIES,
-                unit: "entries",
-            },
-            TrySendError::Disconnected(_) => Error::Closed,
-        })
-    }
-
-    /// Hands a command over; blocks while the queue is full.
-    pub(crate) fn send(&self, command: Command) -> Result<()> {
-        self.queue.send(command).map_err(|_| Error::Closed)
-    }
 }
 
 /// The state of the writer thread.
 #[derive(Debug)]
 pub(crate) struct WalWriter {
-    layout: Layout,
+    pub(super) layout: Layout,
     buffer: Arc<Buffer>,
+    pub(super) condition: Arc<Condition>,
     store_uuid: [u8; 16],
     segment_bytes: u64,
     queue: Receiver<Command>,
-    segment: Option<Segment>,
+    pub(super) segment: Option<Segment>,
     /// Ended segments that hold entries which are not flushed yet.
-    ended: Vec<PathBuf>,
-    last_seq: SequenceNumber,
+    pub(super) ended: Vec<PathBuf>,
+    pub(super) last_seq: SequenceNumber,
     /// What the next segment says about the one before it.
-    previous: Previous,
-    staging: Vec<u8>,
-    /// Set for good once a sync failed: pages that the kernel dropped may look clean, so no later sync proves anything.
-    failed_sync: Option<String>,
+    pub(super) previous: Previous,
+    pub(super) faults: Faults,
+    pub(super) staging: Vec<u8>,
+    mark: Option<Mark>,
+    marked: SequenceNumber,
+    /// When what was written last is to be marked, if nothing comes before.
+    mark_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Previous {
-    last_seq: SequenceNumber,
-    rolling_hash: u64,
-    abandoned_at: u64,
+pub(super) struct Previous {
+    pub last_seq: SequenceNumber,
+    pub rolling_hash: u64,
+    pub abandoned_at: u64,
 }
 
 impl WalWriter {
-    pub(crate) fn new(
-        layout: Layout,
-        buffer: Arc<Buffer>,
-        store_uuid: [u8; 16],
-        segment_bytes: u64,
-        last_seq: SequenceNumber,
-    ) -> (Self, WriterHandle) {
-        let (sender, queue) = sync_channel(QUEUE_ENTRIES);
+    pub(crate) fn new(store: &Store, config: &Config, replayed: Replayed) -> (Self, WriterHandle) {
+        let (handle, queue) = WriterHandle::channel();
+        let Replayed { last_seq, segments } = replayed;
         let writer = Self {
-            layout,
-            buffer,
-            store_uuid,
-            segment_bytes,
+            layout: store.layout.clone(),
+            buffer: Arc::clone(&store.buffer),
+            condition: Arc::clone(&store.condition),
+            store_uuid: store.store_uuid,
+            segment_bytes: config.wal_segment_bytes,
             queue,
             segment: None,
-            ended: Vec::new(),
+            ended: segments,
             last_seq,
             previous: Previous { last_seq, rolling_hash: 0, abandoned_at: NOT_ABANDONED },
+            faults: Faults::new(config.on_sync_error),
             staging: Vec::new(),
-            failed_sync: None,
+            mark: None,
+            marked: last_seq,
+            mark_at: None,
         };
-        (writer, WriterHandle { queue: sender })
+        (writer, handle)
     }
 
     /// Works until [`Command::Close`], or until every handle is gone.
     pub(crate) fn run(mut self) {
-        while let Ok(first) = self.queue.recv() {
+        while let Some(first) = self.next_command() {
             let mut group = Vec::new();
             let mut group_bytes = 0;
             let mut next = Some(first);
@@ -186,7 +127,7 @@ impl WalWriter {
                     let _ = reply.send(cut);
                 }
                 Some(Command::Close) => {
-                    self.end_segment();
+                    self.close();
                     return;
                 }
                 Some(Command::Append(_)) | None => {}
@@ -194,8 +135,27 @@ impl WalWriter {
         }
     }
 
+    /// Waits for a command. Meanwhile does what falls due: another attempt to open a segment, the mark.
+    fn next_command(&mut self) -> Option<Command> {
+        loop {
+            let due = self.faults.paused_until.into_iter().chain(self.mark_at).min();
+            let Some(due) = due else { return self.queue.recv().ok() };
+            match self.queue.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(command) => return Some(command),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {
+                    let now = Instant::now();
+                    self.end_pause(now);
+                    if self.mark_at.is_some_and(|at| at <= now) {
+                        self.write_mark();
+                    }
+                }
+            }
+        }
+    }
+
     /// Writes a group, syncs it, publishes its rows and acknowledges it; or refuses all of it.
-    fn commit(&mut self, appends: Vec<Append>) {
+    pub(super) fn commit(&mut self, appends: Vec<Append>) {
         let mut seq = self.last_seq;
         let mut group = Vec::with_capacity(appends.len());
         let mut chunks = Vec::with_capacity(appends.len());
@@ -220,6 +180,7 @@ impl WalWriter {
             return;
         }
         self.last_seq = seq;
+        self.mark_at = Some(Instant::now() + MARK_AFTER);
         self.buffer.append(chunks);
         for append in group {
             let stored = Stored { seq: append.frame.seq, num_rejected: append.frame.rejected.len() as u32 };
@@ -228,16 +189,15 @@ impl WalWriter {
     }
 
     fn write_and_sync(&mut self, group: &[Append]) -> Result<(), Refusal> {
-        if let Some(reason) = &self.failed_sync {
-            return Err(Refusal::ReadOnly(reason.clone()));
-        }
+        self.end_pause(Instant::now());
         if self.segment.as_ref().is_some_and(|segment| segment.len() >= self.segment_bytes) {
             self.end_segment();
         }
+        self.check_writable()?;
         let durable_seq = self.last_seq;
         let mut segment = match self.segment.take() {
             Some(segment) => segment,
-            None => self.open_segment().map_err(Refusal::Write)?,
+            None => self.open_segment().map_err(|error| self.cannot_open(error))?,
         };
         self.staging.clear();
         let mut rolling_hash = segment.rolling_hash;
@@ -249,25 +209,20 @@ impl WalWriter {
         if self.staging.capacity() > KEPT_STAGING_BYTES {
             self.staging = Vec::new();
         }
-        if let Err(source) = written {
-            tracing::error!(segment = %segment.path().display(), error = %source, "cannot write to the log");
-            self.abandon(&segment);
-            return Err(Refusal::Write(source));
+        if let Err(error) = written {
+            return Err(self.cannot_write(segment, error));
         }
-        if let Err(source) = segment.sync() {
-            let reason = format!("cannot sync {}: {source}", segment.path().display());
-            tracing::error!(%reason, "storage is read-only from here on");
-            self.abandon(&segment);
-            self.failed_sync = Some(reason.clone());
-            return Err(Refusal::ReadOnly(reason));
+        if let Err(error) = segment.sync() {
+            return Err(self.cannot_sync(&segment, error));
         }
         segment.rolling_hash = rolling_hash;
         segment.num_frames += group.len() as u64;
         self.segment = Some(segment);
+        self.faults.in_a_row = 0;
         Ok(())
     }
 
-    fn open_segment(&self) -> std::io::Result<Segment> {
+    pub(super) fn open_segment(&self) -> std::io::Result<Segment> {
         let first_seq = self.last_seq.next();
         let header = SegmentHeader {
             store_uuid: self.store_uuid,
@@ -281,62 +236,64 @@ impl WalWriter {
         Segment::create(self.layout.disk(), &self.layout.segment(first_seq), &header)
     }
 
-    /// Leaves a segment at its last durable byte. What follows there is void, and the next header says so.
-    ///
-    /// The next segment is created at once: until it is there, a crash would bring the refused group back.
-    fn abandon(&mut self, segment: &Segment) {
-        // A segment in which nothing was acknowledged is replaced: the next one has the same first number.
-        if segment.num_frames > 0 {
-            self.ended.push(segment.path().to_owned());
-            self.previous = Previous {
-                last_seq: self.last_seq,
-                rolling_hash: segment.rolling_hash,
-                abandoned_at: segment.durable_offset(),
-            };
-        }
-        match self.open_segment() {
-            Ok(next) => self.segment = Some(next),
-            Err(error) => {
-                tracing::warn!(%error, "cannot go on in a new log segment; the next append tries again");
-            }
-        }
-    }
-
     /// Seals the segment, unless it is empty: then the next entry goes there.
     fn end_segment(&mut self) {
-        let Some(segment) = self.segment.take_if(|segment| segment.num_frames > 0) else { return };
-        let path = segment.path().to_owned();
+        let Some(mut segment) = self.segment.take_if(|segment| segment.num_frames > 0) else { return };
         self.previous = Previous {
             last_seq: self.last_seq,
             rolling_hash: segment.rolling_hash,
             abandoned_at: NOT_ABANDONED,
         };
-        if let Err(error) = segment.seal(self.last_seq) {
+        if let Err(error) = segment.write_seal(self.last_seq) {
             // All its frames are on disk; the next header tells recovery where it ends.
-            tracing::warn!(segment = %path.display(), %error, "cannot seal a log segment");
+            tracing::warn!(segment = %segment.path().display(), %error, "cannot seal a log segment");
+            self.previous.abandoned_at = segment.durable_offset();
+        } else if let Err(error) = segment.sync() {
+            self.previous.abandoned_at = segment.durable_offset();
+            self.sync_failed(&segment, &error);
         }
-        self.ended.push(path);
+        self.ended.push(segment.path().to_owned());
     }
 
-    fn freeze(&mut self) -> Cut {
+    pub(super) fn freeze(&mut self) -> Cut {
         self.end_segment();
         self.buffer.freeze();
         Cut { last_seq: self.last_seq, segments: std::mem::take(&mut self.ended) }
     }
+
+    /// Leaves a log whose end is known, whether or not the flush before this succeeded.
+    fn close(&mut self) {
+        self.end_segment();
+        self.write_mark();
+    }
+
+    /// Marks what is durable, unless it is in files anyway. A failure costs nothing but the mark.
+    fn write_mark(&mut self) {
+        self.mark_at = None;
+        let unflushed = !self.ended.is_empty() || self.segment.as_ref().is_some_and(|s| s.num_frames > 0);
+        if self.marked >= self.last_seq || !unflushed {
+            return;
+        }
+        let marked = match self.mark.take() {
+            Some(mut mark) => mark.set(self.last_seq).map(|()| mark),
+            None => Mark::create(&self.layout, self.store_uuid, self.last_seq),
+        };
+        match marked {
+            Ok(mark) => {
+                self.mark = Some(mark);
+                self.marked = self.last_seq;
+            }
+            Err(error) => tracing::warn!(%error, "cannot mark what is durable in the log"),
+        }
+    }
 }
 
-/// Why a whole group was refused.
-#[derive(Debug)]
-enum Refusal {
-    Write(std::io::Error),
-    ReadOnly(String),
-}
-
-impl Refusal {
-    fn to_error(&self) -> Error {
-        match self {
-            Self::Write(source) => Error::WalWrite(std::io::Error::new(source.kind(), source.to_string())),
-            Self::ReadOnly(reason) => Error::ReadOnly { reason: reason.clone() },
+/// A panic of the writer leaves nobody to store anything: that must show.
+impl Drop for WalWriter {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.condition
+                .fail("the writer of the write-ahead log ended by a bug; the server's log says where");
         }
     }
 }

@@ -5,7 +5,7 @@ use super::*;
 use crate::RetryWindowChange;
 
 /// A catalog with the live files 1, 2 and 3 of one tenant.
-fn with_three_files() -> (TempDir, Catalog, TenantNumber) {
+pub(in crate::catalog) fn with_three_files() -> (TempDir, Catalog, TenantNumber) {
     let dir = tempdir().unwrap();
     let catalog = Catalog::open(&dir.path().join("catalog.db")).unwrap();
     let tenant = catalog.register_tenant(&"a".parse().unwrap()).unwrap();
@@ -28,7 +28,7 @@ fn replaced_files_are_dead_until_they_are_forgotten() {
     let dead = catalog.dead_files().unwrap();
     assert_eq!(dead.iter().map(|dead| dead.file.id.0).collect::<Vec<_>>(), [1, 2]);
     assert!(dead.iter().all(|dead| dead.dead_at_s > 1_700_000_000));
-    catalog.forget_files(&[FileId(1), FileId(3)]).unwrap();
+    catalog.forget_files(&[(FileId(1), Tier::Local), (FileId(3), Tier::Local)]).unwrap();
     assert_eq!(catalog.dead_files().unwrap().len(), 1);
     assert_eq!(live_ids(&catalog), [9, 3], "a live file is never forgotten");
 }
@@ -40,13 +40,4 @@ fn a_file_is_replaced_once() {
     let again = catalog.replace_files(&[FileId(2), FileId(1)], &[file(9, tenant, 1, 2)]);
     assert!(matches!(again, Err(Error::NotLive { file: FileId(1) })));
     assert_eq!(live_ids(&catalog), [8, 2, 3], "nothing of a refused replacement is there");
-}
-
-#[test]
-fn a_file_moves_to_a_tier_once() {
-    let (_dir, catalog, _) = with_three_files();
-    catalog.move_file(FileId(1), Tier::Remote).unwrap();
-    assert_eq!(catalog.live_files().unwrap()[0].tier, Tier::Remote);
-    assert!(matches!(catalog.move_file(FileId(1), Tier::Remote), Err(Error::NotLive { .. })));
-    assert!(matches!(catalog.move_file(FileId(7), Tier::Remote), Err(Error::NotLive { .. })));
 }

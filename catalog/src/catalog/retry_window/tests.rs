@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use rusqlite::Connection;
 use tempfile::tempdir;
 
 use super::super::tests::file;
@@ -98,8 +97,7 @@ fn a_row_that_cannot_be_read_is_an_error_and_never_a_short_list() {
         (&whole[..7], "7 bytes are no list"),
         (&[], "0 bytes are no list"),
     ] {
-        let connection = Connection::open(dir.path().join("catalog.db")).unwrap();
-        connection.execute("UPDATE retry_window SET batches = ?1", [bytes]).unwrap();
+        catalog.lock().execute("UPDATE retry_window SET batches = ?1", [bytes]).unwrap();
         let error = catalog.retryable_batches().unwrap_err();
         assert!(matches!(&error, Error::InvalidRow { table: "retry_window", .. }), "{error}");
         assert!(error.to_string().contains(expected), "{error}");

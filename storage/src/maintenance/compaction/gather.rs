@@ -9,7 +9,7 @@ use std::sync::Arc;
 use alula_catalog::Signal;
 use alula_catalog::schema::table_schema;
 use arrow::array::{
-    Array, ArrayRef, AsArray, DictionaryArray, PrimitiveBuilder, RecordBatch, StringArray, StringBuilder,
+    Array, ArrayBuilder, ArrayRef, AsArray, DictionaryArray, PrimitiveBuilder, RecordBatch, StringBuilder,
     new_null_array,
 };
 use arrow::compute;
@@ -52,7 +52,8 @@ impl Gatherer {
     /// One batch of all rows that were pushed. Gives up all sources but those `current` whose input is `open`, and their new
     /// numbers in `current`.
     pub(super) fn gather(&mut self, current: &mut [usize], open: &[bool]) -> Result<RecordBatch> {
-        let columns: Result<Vec<_>> = (0..self.schema.fields().len()).map(|index| self.column(index)).collect();
+        let columns: Result<Vec<_>> =
+            (0..self.schema.fields().len()).map(|index| self.column(index)).collect();
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns?)?;
         self.rows.clear();
         let sources = std::mem::take(&mut self.sources);
@@ -77,20 +78,54 @@ impl Gatherer {
     }
 }
 
-/// Which value of which dictionary has which key in the output.
+/// Which value of which dictionary has which key in the output. Kept from one output to the next, so that a large dictionary
+/// costs only what is used of it.
 #[derive(Debug, Default)]
 struct KeyMaps {
-    /// By the place in memory of a dictionary's values, which batches of one row group share.
-    maps: HashMap<(usize, usize), Vec<Option<i32>>>,
+    /// By the place in memory of a dictionary's values, which batches of one row group share. No two values that are in use
+    /// have the same place; what a map says of values that were there before is of an earlier generation.
+    maps: HashMap<Place, KeyMap>,
+    generation: u32,
 }
+
+/// Address and length.
+type Place = (usize, usize);
+/// By key of the dictionary: a generation, and the key in its output.
+type KeyMap = Vec<(u32, i32)>;
 
 impl KeyMaps {
     fn gather(&mut self, arrays: &[&ArrayRef], rows: &[(usize, usize)]) -> Result<ArrayRef> {
-        let sources: Result<Vec<_>> = arrays.iter().map(|array| DictionarySource::new(array)).collect();
-        let sources = sources?;
+        self.generation += 1;
+        let mut used: Vec<(Place, KeyMap)> = Vec::new();
+        let mut sources = Vec::with_capacity(arrays.len());
+        for array in arrays {
+            let dictionary = array.as_dictionary_opt::<Int32Type>().ok_or(Error::WrongSchema)?;
+            let values = dictionary.values().as_string_opt::<i32>().ok_or(Error::WrongSchema)?;
+            let place = (values.value_offsets().as_ptr().addr(), values.len());
+            let map = used.iter().position(|(known, _)| *known == place).unwrap_or_else(|| {
+                let map = self.maps.remove(&place).unwrap_or_else(|| vec![(0, 0); values.len()]);
+                used.push((place, map));
+                used.len() - 1
+            });
+            sources.push((dictionary.keys(), values, map));
+        }
         let mut keys = PrimitiveBuilder::<Int32Type>::with_capacity(rows.len());
-        let mut values = StringBuilder::new();
-        let mut num_values = 0;
-        Ok(Arc::new(DictionaryArray::try_new(keys.finish(), Arc::new(values.finish()))?))
+        let mut gathered = StringBuilder::new();
+        for (source, row) in rows {
+            let (own_keys, values, map) = sources[*source];
+            let own_key = own_keys.is_valid(*row).then(|| own_keys.value(*row) as usize);
+            let Some(own_key) = own_key.filter(|key| values.is_valid(*key)) else {
+                keys.append_null();
+                continue;
+            };
+            let entry = &mut used[map].1[own_key];
+            if entry.0 != self.generation {
+                *entry = (self.generation, gathered.len() as i32);
+                gathered.append_value(values.value(own_key));
+            }
+            keys.append_value(entry.1);
+        }
+        self.maps = used.into_iter().collect();
+        Ok(Arc::new(DictionaryArray::try_new(keys.finish(), Arc::new(gathered.finish()))?))
     }
 }

@@ -6,9 +6,7 @@
 //! Bounds: of each input there is one batch, and those that were used up since the last output batch; see
 //! [`Input::open`] for their size.
 
-use std::sync::Arc;
-
-use alula_catalog::DataFile;
+use alula_catalog::Signal;
 use arrow::array::RecordBatch;
 use arrow::row::RowConverter;
 
@@ -16,6 +14,9 @@ use super::gather::Gatherer;
 use super::input::{BATCH_ROWS, Input, key_converter};
 use super::tally::Tally;
 use crate::Result;
+
+/// Bytes of an output batch, by the average width of rows.
+const BATCH_BYTES: usize = 16 << 20;
 
 /// The rows of some files in the table's order. Rows of equal keys come in the order of their files.
 pub(super) struct Merge<'a> {
@@ -29,10 +30,10 @@ pub(super) struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    /// `first` is one of the files. `inputs` are all of them, at their start, oldest first.
-    pub(super) fn new(first: &DataFile, mut inputs: Vec<Input<'a>>, batch_rows: usize) -> Result<Self> {
-        let converter = key_converter(first)?;
-        let mut gatherer = Gatherer::new(first.signal);
+    /// `inputs` are at their start, oldest first.
+    pub(super) fn new(signal: Signal, mut inputs: Vec<Input<'a>>) -> Result<Self> {
+        let converter = key_converter(signal)?;
+        let mut gatherer = Gatherer::new(signal);
         let mut current = vec![0; inputs.len()];
         for (input, current) in inputs.iter_mut().zip(&mut current) {
             if let Some(batch) = input.advance(&converter)? {
@@ -40,7 +41,8 @@ impl<'a> Merge<'a> {
             }
         }
         let tree = LoserTree::new(inputs.len(), |a, b| is_before(&inputs, a, b));
-        let batch_rows = batch_rows.min(BATCH_ROWS);
+        let row_bytes = inputs.iter().map(Input::row_bytes).max().unwrap_or(1);
+        let batch_rows = (BATCH_BYTES / row_bytes).clamp(1, BATCH_ROWS);
         Ok(Self { converter, inputs, tree, gatherer, current, batch_rows })
     }
 
@@ -108,7 +110,7 @@ impl LoserTree {
     /// Plays the matches of the winner again, whose row changed.
     fn replay(&mut self, is_before: impl Fn(usize, usize) -> bool) {
         let mut winner = self.nodes[0];
-        let mut node = (winner + self.nodes.len()) / 2;
+        let mut node = usize::midpoint(winner, self.nodes.len());
         while node > 0 {
             if is_before(self.nodes[node], winner) {
                 std::mem::swap(&mut self.nodes[node], &mut winner);

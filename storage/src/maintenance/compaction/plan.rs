@@ -19,6 +19,7 @@
 //! name or service, so a query for a short time reads all row groups of such a file that its other filters leave, but no other
 //! file of the day. A day with more rows stays in hours.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -78,13 +79,13 @@ impl CompactionPlan {
         FileId(newest << RANDOM_BITS | random)
     }
 
-    fn newest_ns(&self) -> i64 {
-        self.inputs.iter().map(|file| file.timestamps.max_ns).max().unwrap_or(i64::MIN)
+    /// Deletions first, then what is newest, because queries ask for that.
+    pub(super) fn urgency(&self) -> impl Ord + use<> {
+        (self.is_deletion, self.inputs.iter().map(|file| file.timestamps.max_ns).max())
     }
 }
 
-/// Everything that is due among the files of one table, the most urgent first: deletions, then what is newest, because
-/// queries ask for that.
+/// Everything that is due among the files of one table, the most urgent first.
 pub(super) fn plan(
     files: &[Arc<DataFile>],
     policy: &Policy,
@@ -103,7 +104,7 @@ pub(super) fn plan(
         plans.extend(runs.iter().map(|run| joined(run, has_deletion)));
         plans.extend(alone.map(|file| joined(&[file], has_deletion)));
     }
-    plans.sort_by_key(|plan| std::cmp::Reverse((plan.is_deletion, plan.newest_ns())));
+    plans.sort_by_key(|plan| Reverse(plan.urgency()));
     plans
 }
 
@@ -148,7 +149,7 @@ fn hot_run<'a>(files: &[&'a Arc<DataFile>], target_bytes: u64) -> Option<Vec<&'a
     let (full, _) = classes.iter().rev().find(|(_, files)| files.len() >= FAN_IN)?;
     // Those of the full class come first: all of it that fits has to be in, or the output would not be of a higher one.
     let mut candidates: Vec<_> = classes.range(..=full).rev().flat_map(|(_, files)| files).copied().collect();
-    candidates.sort_by_key(|file| (std::cmp::Reverse(size_class(file)), file.first_seq, file.id));
+    candidates.sort_by_key(|file| (Reverse(size_class(file)), file.first_seq, file.id));
     let mut room = Room::new(target_bytes);
     let run: Vec<_> = candidates.into_iter().filter(|file| room.take(file)).collect();
     (run.len() > 1).then_some(run)
@@ -177,7 +178,8 @@ fn cold_runs<'a>(files: &[&'a Arc<DataFile>], target_bytes: u64) -> Vec<Vec<&'a 
 
 fn joined(run: &[&Arc<DataFile>], has_deletion: &dyn Fn(&DataFile) -> bool) -> CompactionPlan {
     let first = run[0];
-    let is_one_partition = run.iter().all(|file| (file.hour, file.num_hours) == (first.hour, first.num_hours));
+    let is_one_partition =
+        run.iter().all(|file| (file.hour, file.num_hours) == (first.hour, first.num_hours));
     let (hour, num_hours) = if is_one_partition {
         (first.hour, first.num_hours)
     } else {

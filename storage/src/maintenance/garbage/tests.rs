@@ -20,7 +20,7 @@ async fn a_replaced_file_goes_once_no_snapshot_names_it() {
     assert!(store.take_unread_garbage().is_empty(), "a snapshot still names it");
     drop(before);
     let mut pace = super::Pace::new(1.0);
-    super::Task::step(&mut super::Garbage, store, &mut pace).unwrap();
+    super::Task::step(&mut super::Garbage::default(), store, &mut pace).unwrap();
     assert!(!path.exists());
     assert!(store.catalog.dead_files().unwrap().is_empty());
 }

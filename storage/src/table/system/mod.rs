@@ -4,12 +4,14 @@
 //! from the snapshot for one tenant, each time a statement names it; so all mentions in a statement have the same rows,
 //! and a statement that names none pays nothing.
 
+mod data_loss;
+mod deletions;
 mod ingest_rejections;
 
 use std::sync::Arc;
 
-use alula_catalog::TenantId;
 use alula_catalog::schema::TENANT_ID;
+use alula_catalog::{DataLoss, TenantId};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -23,33 +25,46 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::scan::TelemetryScan;
 use crate::Snapshot;
+use crate::deletion::Deletion;
 use crate::rejections::TenantRejections;
 
 /// The SQL name of the schema.
 pub const SYSTEM_SCHEMA_NAME: &str = "system";
+
+const NAMES: [&str; 3] = [data_loss::NAME, deletions::NAME, ingest_rejections::NAME];
 
 /// The system tables of one tenant at one instant.
 #[derive(Debug)]
 pub(super) struct SystemSchema {
     tenant: TenantId,
     rejections: Arc<TenantRejections>,
+    losses: Vec<DataLoss>,
+    /// Oldest first.
+    deletions: Vec<Arc<Deletion>>,
 }
 
 impl SystemSchema {
     /// Takes what is the tenant's: nothing of another one can be reached from here on.
     pub(super) fn new(snapshot: &Snapshot, tenant: &TenantId) -> Self {
-        Self { tenant: tenant.clone(), rejections: snapshot.rejections(tenant) }
+        Self {
+            tenant: tenant.clone(),
+            rejections: snapshot.rejections(tenant),
+            losses: snapshot.data_losses(tenant),
+            deletions: snapshot.deletions(tenant),
+        }
     }
 }
 
 #[async_trait]
 impl SchemaProvider for SystemSchema {
     fn table_names(&self) -> Vec<String> {
-        vec![ingest_rejections::NAME.to_owned()]
+        NAMES.map(str::to_owned).to_vec()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let (name, rows) = match name {
+            data_loss::NAME => (data_loss::NAME, data_loss::rows(&self.tenant, &self.losses)?),
+            deletions::NAME => (deletions::NAME, deletions::rows(&self.tenant, &self.deletions)?),
             ingest_rejections::NAME => (ingest_rejections::NAME, ingest_rejections::rows(&self.rejections)?),
             _ => return Ok(None),
         };
@@ -57,7 +72,7 @@ impl SchemaProvider for SystemSchema {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        name == ingest_rejections::NAME
+        NAMES.contains(&name)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What `system.ingest_rejections` shows, and to whom.
 
-use alula_catalog::Signal;
+use alula_catalog::{DataLoss, SequenceNumber, Signal, TimeRange};
 use arrow::util::pretty::pretty_format_batches;
 use tempfile::tempdir;
 
@@ -72,4 +72,49 @@ async fn a_row_of_another_tenant_makes_no_table() {
     assert!(SystemTable::try_new(&b, "t", rows.clone()).is_ok());
     let error = SystemTable::try_new(&a, "t", rows).unwrap_err();
     assert!(error.to_string().contains("not the tenant's"), "{error}");
+}
+
+#[tokio::test]
+async fn each_tenant_sees_what_was_lost_of_it_or_of_nobody_knows_whom() {
+    let dir = tempdir().unwrap();
+    let storage = open(config(dir.path())).unwrap();
+    let register = |tenant: &str| storage.store().catalog.register_tenant(&tenant.parse().unwrap()).unwrap();
+    let (a, b) = (register("a"), register("b"));
+    for (tenant, id) in [("a", a), ("b", b)] {
+        storage.store().buffer.add_tenant(tenant.parse().unwrap(), id);
+    }
+    let loss = |tenant, seq| DataLoss {
+        first_seq: SequenceNumber(seq),
+        last_seq: SequenceNumber(seq + 1),
+        source: format!("wal/{seq}.wal"),
+        detail: "missing at byte 96".to_owned(),
+        found_ns: NOON_NS,
+        tenant,
+        signal: None,
+        num_rows: None,
+        timestamps: None,
+    };
+    let known = DataLoss {
+        signal: Some(Signal::Traces),
+        num_rows: Some(9),
+        timestamps: Some(TimeRange { min_ns: NOON_NS, max_ns: NOON_NS + SECOND_NS }),
+        ..loss(Some(a), 1)
+    };
+    for loss in [known, loss(Some(b), 3), loss(None, 5), loss(None, 5)] {
+        storage.store().record_loss(loss).unwrap();
+    }
+    let all = "SELECT * FROM system.data_loss";
+    let expected = "\
++----------------------+-----------+-------------+--------+-----------+----------+----------+----------------------+----------------------+-----------+--------------------+
+| timestamp            | tenant_id | owner_known | signal | first_seq | last_seq | num_rows | min_timestamp        | max_timestamp        | source    | detail             |
++----------------------+-----------+-------------+--------+-----------+----------+----------+----------------------+----------------------+-----------+--------------------+
+| 2026-11-21T12:00:00Z | a         | true        | traces | 1         | 2        | 9        | 2026-11-21T12:00:00Z | 2026-11-21T12:00:01Z | wal/1.wal | missing at byte 96 |
+| 2026-11-21T12:00:00Z | a         | false       |        | 5         | 6        |          |                      |                      | wal/5.wal | missing at byte 96 |
++----------------------+-----------+-------------+--------+-----------+----------+----------+----------------------+----------------------+-----------+--------------------+";
+    assert_eq!(printed(&storage, "a", all).await, expected);
+    for (tenant, seqs) in [("b", "3, 5"), ("stranger", "5")] {
+        let sql = "SELECT string_agg(first_seq, ', ' ORDER BY first_seq) AS seqs FROM system.data_loss";
+        let shown = printed(&storage, tenant, sql).await;
+        assert!(shown.contains(&format!("| {seqs} ")), "{tenant}: {shown}");
+    }
 }

@@ -1,0 +1,130 @@
+//! `alula verify`: whether a data directory is sound, and a new catalog if that is not. Offline.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use alula_storage::verify::{RepairMode, Report, repair, verify};
+use alula_storage::{Error, ErrorKind};
+use clap::ValueEnum;
+use serde_json::json;
+
+use super::{CliError, DataDirArgs, Failure};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Build a catalog that is damaged, missing or not the latest anew from the data files and the log.
+    #[arg(long)]
+    repair: bool,
+
+    /// With --repair: also if the catalog is sound.
+    #[arg(long, requires = "repair")]
+    force: bool,
+
+    /// Form of what is printed.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+
+    #[command(flatten)]
+    data_dir: DataDirArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A line for each part that was looked at, and for each problem.
+    Text,
+    /// One object.
+    Json,
+}
+
+pub(super) async fn run(args: Args) -> Result<ExitCode, CliError> {
+    // All of it is reading files.
+    tokio::task::spawn_blocking(move || run_blocking(args)).await.map_err(CliError::failed)?
+}
+
+fn run_blocking(args: Args) -> Result<ExitCode, CliError> {
+    let data_dir = args.data_dir.load()?.server.data_dir;
+    let report = match (args.repair, args.force) {
+        (false, _) => verify(&data_dir),
+        (true, false) => repair(&data_dir, RepairMode::IfNeeded),
+        (true, true) => repair(&data_dir, RepairMode::Always),
+    };
+    let report = report.map_err(|error| explain(error, &data_dir))?;
+    let mut out = io::stdout().lock();
+    match args.format {
+        Format::Text => write_text(&report, &mut out)?,
+        Format::Json => writeln!(out, "{}", to_json(&report))?,
+    }
+    out.flush()?;
+    Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(Failure::Failed as u8) })
+}
+
+fn explain(error: Error, data_dir: &Path) -> CliError {
+    match error {
+        Error::DirectoryInUse { .. } => {
+            let hint = format!("only a directory that no server uses can be checked: {}", data_dir.display());
+            CliError::failed(error).with_hint(hint)
+        }
+        error if error.kind() == ErrorKind::InvalidInput => CliError::usage(error),
+        error => CliError::failed(error),
+    }
+}
+
+fn write_text(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    for finding in &report.findings {
+        writeln!(out, "{finding}")?;
+    }
+    for problem in &report.problems {
+        writeln!(out, "PROBLEM      {problem}")?;
+    }
+    match report.problems.len() {
+        0 => writeln!(out, "sound"),
+        1 => writeln!(out, "1 problem"),
+        count => writeln!(out, "{count} problems"),
+    }
+}
+
+fn to_json(report: &Report) -> serde_json::Value {
+    let findings: Vec<_> =
+        report.findings.iter().map(|finding| json!({ "part": finding.part, "text": finding.text })).collect();
+    let problems: Vec<_> = report
+        .problems
+        .iter()
+        .map(|problem| json!({ "path": problem.path, "text": problem.text, "advice": problem.advice }))
+        .collect();
+    json!({ "sound": report.is_sound(), "findings": findings, "problems": problems })
+}
+
+#[cfg(test)]
+mod tests {
+    use alula_storage::verify::{Finding, Problem};
+
+    use super::*;
+
+    #[test]
+    fn a_report_is_lines_for_a_person_or_one_object_for_a_program() {
+        let mut report = Report {
+            findings: vec![Finding { part: "data files", text: "2 of 3 are sound".to_owned() }],
+            problems: Vec::new(),
+        };
+        let text = |report: &Report| {
+            let mut out = Vec::new();
+            write_text(report, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(text(&report), "data files   2 of 3 are sound\nsound\n");
+        report.problems.push(Problem {
+            path: "data/logs/1/x.parquet".to_owned(),
+            text: "it is missing".to_owned(),
+            advice: "restore it from a backup",
+        });
+        assert_eq!(
+            text(&report),
+            "data files   2 of 3 are sound\n\
+             PROBLEM      data/logs/1/x.parquet: it is missing; restore it from a backup\n\
+             1 problem\n"
+        );
+        let expected = r#"{"findings":[{"part":"data files","text":"2 of 3 are sound"}],"problems":[{"advice":"restore it from a backup","path":"data/logs/1/x.parquet","text":"it is missing"}],"sound":false}"#;
+        assert_eq!(to_json(&report), serde_json::from_str::<serde_json::Value>(expected).unwrap());
+    }
+}

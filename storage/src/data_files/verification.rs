@@ -1,0 +1,138 @@
+//! Which data files were found to be what was written, and what becomes of one that is not.
+//!
+//! A file is compared with its checksum once in a process, by whoever needs it first; others that need it meanwhile wait for
+//! that and do not read it again. One that is damaged is put on record and is not read again for a minute, after which it
+//! may have been put back.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use alula_catalog::{Catalog, DataFile, DataLoss, FileId, error_chain, now_ns};
+
+use crate::health::Condition;
+use crate::layout::Layout;
+use crate::losses::record_loss;
+use crate::store::lock;
+use crate::{Error, Result};
+
+/// How long a file that was found damaged is taken to be so without another look.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
+
+/// What is wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FileDamage {
+    #[error("it is missing")]
+    Missing,
+    #[error("it has {found} bytes of {expected}")]
+    Size { found: u64, expected: u64 },
+    #[error("its checksum is not the one it was written with")]
+    Checksum,
+    #[error("the disk cannot read it")]
+    Unreadable,
+}
+
+/// The state of files, and where damages are told.
+#[derive(Debug, Default)]
+pub(super) struct Verification {
+    states: Mutex<HashMap<FileId, State>>,
+    /// Files whose damage was told by this process.
+    reported: Mutex<HashSet<FileId>>,
+    record: OnceLock<(Arc<Catalog>, Arc<Condition>)>,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Verified,
+    /// The mutex is held by the one that reads the file.
+    Verifying(Arc<Mutex<()>>),
+    Damaged {
+        until: Instant,
+    },
+}
+
+impl Verification {
+    /// Damages go on record from here on, and not only to the server's log.
+    pub(super) fn report_to(&self, catalog: &Arc<Catalog>, condition: &Arc<Condition>) {
+        let _ = self.record.set((Arc::clone(catalog), Arc::clone(condition)));
+    }
+
+    pub(super) fn note_verified(&self, file: FileId) {
+        lock(&self.states).insert(file, State::Verified);
+    }
+
+    pub(super) fn forget(&self, file: FileId) {
+        lock(&self.states).remove(&file);
+        lock(&self.reported).remove(&file);
+    }
+
+    /// Calls `verify` unless the file was verified before; waits if another thread is at it.
+    ///
+    /// # Errors
+    /// `CorruptFile` — it was found damaged a short while ago; otherwise what `verify` found.
+    pub(super) fn ensure(&self, file: &DataFile, verify: impl FnOnce() -> Result<()>) -> Result<()> {
+        let turn = {
+            let mut states = lock(&self.states);
+            match states.get(&file.id) {
+                Some(State::Verified) => return Ok(()),
+                Some(State::Damaged { until }) if Instant::now() < *until => return Err(corrupt(file)),
+                Some(State::Verifying(turn)) => Arc::clone(turn),
+                Some(State::Damaged { .. }) | None => {
+                    let turn = Arc::default();
+                    states.insert(file.id, State::Verifying(Arc::clone(&turn)));
+                    turn
+                }
+            }
+        };
+        let _turn = lock(&turn);
+        match lock(&self.states).get(&file.id) {
+            Some(State::Verified) => return Ok(()),
+            Some(State::Damaged { .. }) => return Err(corrupt(file)),
+            Some(State::Verifying(_)) | None => {}
+        }
+        let verified = verify();
+        let mut states = lock(&self.states);
+        if verified.is_ok() {
+            states.insert(file.id, State::Verified);
+        } else if matches!(states.get(&file.id), Some(State::Verifying(_))) {
+            // Not a damage, or it would be noted: the next one tries again.
+            states.remove(&file.id);
+        }
+        verified
+    }
+
+    /// Puts the damage of a file on record, once, and sees to it that nothing is read from the file for a while.
+    pub(super) fn report(&self, file: &DataFile, damage: &FileDamage) {
+        lock(&self.states).insert(file.id, State::Damaged { until: Instant::now() + LOOK_AGAIN });
+        if !lock(&self.reported).insert(file.id) {
+            return;
+        }
+        let name = Layout::data_file_name(file);
+        let source = format!("data/{name}");
+        let on_record = |condition: &Condition| condition.losses().iter().any(|loss| loss.source == source);
+        let Some((catalog, condition)) = self.record.get().filter(|(_, condition)| !on_record(condition))
+        else {
+            tracing::error!(file = name, %damage, "a data file is damaged; queries that need it fail");
+            return;
+        };
+        let loss = DataLoss {
+            first_seq: file.first_seq,
+            last_seq: file.last_seq,
+            source,
+            detail: damage.to_string(),
+            found_ns: now_ns(),
+            tenant: Some(file.tenant),
+            signal: Some(file.signal),
+            num_rows: Some(file.num_rows),
+            timestamps: Some(file.timestamps),
+        };
+        if let Err(error) = record_loss(catalog, condition, loss) {
+            tracing::error!(error = error_chain(&error), "cannot put the loss on record; it is found again");
+            lock(&self.reported).remove(&file.id);
+        }
+    }
+}
+
+pub(super) fn corrupt(file: &DataFile) -> Error {
+    Error::CorruptFile { file: Layout::data_file_name(file) }
+}

@@ -1,0 +1,73 @@
+use super::*;
+use crate::ErrorKind;
+
+fn health(condition: &Condition) -> Health {
+    condition.watch().borrow().clone()
+}
+
+fn loss() -> DataLoss {
+    DataLoss {
+        first_seq: SequenceNumber(1),
+        last_seq: SequenceNumber(2),
+        source: "wal/x".to_owned(),
+        detail: String::new(),
+        found_ns: 0,
+        tenant: None,
+        signal: None,
+        num_rows: None,
+        timestamps: None,
+    }
+}
+
+#[test]
+fn appends_are_refused_as_long_as_any_part_says_so() {
+    let condition = Condition::new(Vec::new());
+    assert!(condition.refusal().is_none());
+    assert_eq!(health(&condition), Health::Sound);
+
+    condition.log_writable(Err(&io::ErrorKind::StorageFull.into()));
+    condition.free_space(Some((10, 20)));
+    assert!(matches!(condition.refusal(), Some(Error::WalWrite(_))));
+    condition.log_writable(Ok(()));
+    let error = condition.refusal().unwrap();
+    assert!(matches!(error, Error::DiskFull { free_bytes: 10, needed_bytes: 20 }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(health(&condition), Health::ReadOnly { reason: error.to_string() });
+    condition.free_space(None);
+    assert!(condition.refusal().is_none());
+    assert_eq!(health(&condition), Health::Sound);
+}
+
+#[test]
+fn a_hold_ends_once_all_that_it_waits_for_is_flushed() {
+    let condition = Condition::new(Vec::new());
+    condition.hold_until_flushed(SequenceNumber(7), "seven");
+    condition.hold_until_flushed(SequenceNumber(5), "five");
+    for (flushed, held) in [(4, true), (5, true), (6, true), (7, false)] {
+        condition.flushed(SequenceNumber(flushed));
+        assert_eq!((condition.is_held(), condition.refusal().is_some()), (held, held), "{flushed}");
+    }
+}
+
+#[test]
+fn a_failure_is_for_good_and_a_loss_only_a_word() {
+    let condition = Condition::new(vec![loss()]);
+    assert!(matches!(health(&condition), Health::Degraded { reason } if reason.contains("1 on record")));
+    condition.add_loss(loss());
+    assert!(matches!(health(&condition), Health::Degraded { reason } if reason.contains("2 on record")));
+    assert_eq!(condition.losses().len(), 2);
+    assert!(condition.refusal().is_none());
+    condition.fail("gone");
+    condition.flushed(SequenceNumber(9));
+    assert_eq!(health(&condition), Health::Failed { reason: "gone".to_owned() });
+    assert!(matches!(condition.refusal(), Some(Error::ReadOnly { reason: "gone" })));
+}
+
+#[test]
+fn a_flush_that_fails_is_a_word_until_one_succeeds() {
+    let condition = Condition::new(Vec::new());
+    condition.flush_failed();
+    assert!(matches!(health(&condition), Health::Degraded { .. }));
+    condition.flushed(SequenceNumber(1));
+    assert_eq!(health(&condition), Health::Sound);
+}

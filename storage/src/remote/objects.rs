@@ -1,0 +1,306 @@
+//! Requests to the object store: each within a time limit, and tried again where that may help.
+//!
+//! Names are those of [`super::object_name`]; the directory of the store is added here.
+
+use std::error::Error as StdError;
+use std::fs::{self, File};
+use std::future::Future;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use tokio::time::{sleep, timeout};
+
+use super::address::Backend;
+use crate::{Error, Result};
+
+/// How long a request may take, and how often it is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub attempts: u32,
+    /// Before the second attempt; before each further one four times as long.
+    pub pause: Duration,
+    /// For a request without content.
+    pub request: Duration,
+    /// Units: bytes per second. A link that is slower than this counts as broken.
+    pub slowest_link: u64,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            attempts: 3,
+            pause: Duration::from_millis(250),
+            request: Duration::from_secs(20),
+            slowest_link: 64 << 10,
+        }
+    }
+}
+
+/// Why the object store did not do as asked. Cheap to clone: several readers may wait for one request.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("a request failed")]
+    Store(#[source] Arc<object_store::Error>),
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    #[error("the object does not have the bytes that were put there")]
+    Damaged,
+    #[error("the cache failed")]
+    Cache(#[source] Arc<foyer::Error>),
+}
+
+impl Failure {
+    /// What that means for who needed `file`.
+    pub(super) fn into_error(self, doing: &'static str, file: &str) -> Error {
+        match self {
+            Self::Damaged => Error::CorruptFile { file: file.to_owned() },
+            failure if failure.is_not_found() => Error::MissingObject { file: file.to_owned() },
+            failure => Error::RemoteUnavailable { doing, source: Box::new(failure) },
+        }
+    }
+
+    /// For requests that are about no file.
+    pub(super) fn unavailable(self, doing: &'static str) -> Error {
+        Error::RemoteUnavailable { doing, source: Box::new(self) }
+    }
+
+    pub(super) fn is_not_found(&self) -> bool {
+        let Self::Store(error) = self else { return false };
+        // A bucket that is not there is a store that is set up wrongly, and no loss of an object.
+        matches!(**error, object_store::Error::NotFound { .. }) && !error.to_string().contains("NoSuchBucket")
+    }
+
+    fn is_final(&self) -> bool {
+        let Self::Store(error) = self else { return matches!(self, Self::Damaged) };
+        matches!(
+            **error,
+            object_store::Error::NotFound { .. }
+                | object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. }
+                | object_store::Error::PermissionDenied { .. }
+                | object_store::Error::Unauthenticated { .. }
+                | object_store::Error::InvalidPath { .. }
+                | object_store::Error::NotImplemented { .. }
+                | object_store::Error::NotSupported { .. }
+        )
+    }
+
+    fn local(reason: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Store(Arc::new(object_store::Error::Generic { store: "file", source: reason.into() }))
+    }
+}
+
+/// What a put that creates found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Put {
+    Created,
+    /// It was there: from an attempt whose answer was lost, or from before a crash.
+    Existed,
+}
+
+/// The objects of one store.
+#[derive(Clone, Debug)]
+pub(super) struct Objects {
+    backend: Backend,
+    prefix: Path,
+    patience: Patience,
+}
+
+impl Objects {
+    pub(super) fn new(backend: Backend, store_uuid: [u8; 16], patience: Patience) -> Self {
+        let prefix = backend.prefix.clone().join(format!("{:032x}", u128::from_be_bytes(store_uuid)));
+        Self { backend, prefix, patience }
+    }
+
+    /// For uploads in parts, if the store has them.
+    pub(super) fn multipart(&self) -> Option<&Arc<dyn MultipartStore>> {
+        self.backend.multipart.as_ref()
+    }
+
+    pub(super) fn location(&self, name: &str) -> Path {
+        name.split('/').fold(self.prefix.clone(), Path::join)
+    }
+
+    /// Puts an object that is not there yet.
+    ///
+    /// Durable: if it was created; one that existed may be there only in part.
+    pub(super) async fn put_new(&self, name: &str, payload: &PutPayload) -> Result<Put, Failure> {
+        self.check_root().await?;
+        let created = match self.put(name, payload, PutMode::Create).await {
+            Ok(()) => Put::Created,
+            Err(Failure::Store(error)) if matches!(*error, object_store::Error::AlreadyExists { .. }) => {
+                Put::Existed
+            }
+            // A store without conditional writes. Nobody else writes this name.
+            Err(Failure::Store(error)) if is_unsupported(&error) => match self.size(name).await? {
+                Some(_) => Put::Existed,
+                None => self.put(name, payload, PutMode::Overwrite).await.map(|()| Put::Created)?,
+            },
+            Err(failure) => return Err(failure),
+        };
+        if created == Put::Created {
+            self.sync_local(name).await?;
+        }
+        Ok(created)
+    }
+
+    async fn put(&self, name: &str, payload: &PutPayload, mode: PutMode) -> Result<(), Failure> {
+        let location = self.location(name);
+        let put = || {
+            let options = PutOptions { mode: mode.clone(), ..PutOptions::default() };
+            self.backend.store.put_opts(&location, payload.clone(), options)
+        };
+        self.attempt(payload.content_length() as u64, put).await.map(drop)
+    }
+
+    /// Units: bytes. None if there is no such object.
+    pub(super) async fn size(&self, name: &str) -> Result<Option<u64>, Failure> {
+        let location = self.location(name);
+        match self.attempt(0, || self.backend.store.head(&location)).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(failure) if failure.is_not_found() => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// All bytes of a range.
+    pub(super) async fn get(&self, name: &str, range: Range<u64>) -> Result<Bytes, Failure> {
+        let location = self.location(name);
+        let length = range.end - range.start;
+        let got = self.attempt(length, || self.backend.store.get_range(&location, range.clone())).await;
+        match got {
+            Ok(bytes) if bytes.len() as u64 == length => Ok(bytes),
+            Ok(_) => Err(Failure::Damaged),
+            Err(failure) => {
+                // A directory that is not mounted has lost nothing.
+                self.check_root().await?;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Whether the object is gone; it is if it never was there.
+    pub(super) async fn delete(&self, name: &str) -> Result<(), Failure> {
+        self.check_root().await?;
+        let location = self.location(name);
+        match self.attempt(0, || self.backend.store.delete(&location)).await {
+            Err(failure) if !failure.is_not_found() => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    /// Names of objects older than `age` of which `is_orphan` says so, at most `limit`.
+    pub(super) async fn list_orphans(
+        &self,
+        age: Duration,
+        limit: usize,
+        is_orphan: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>, Failure> {
+        let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+        let mut objects = self.backend.store.list(Some(&self.prefix));
+        let mut names = Vec::new();
+        while names.len() < limit {
+            let next = timeout(self.patience.request, objects.try_next()).await;
+            let next = next.map_err(|_| Failure::TimedOut(self.patience.request))?;
+            let Some(object) = next.map_err(|error| Failure::Store(Arc::new(error)))? else { break };
+            let Some(parts) = object.location.prefix_match(&self.prefix) else { continue };
+            let name = parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/");
+            if SystemTime::from(object.last_modified) < before && is_orphan(&name) {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    pub(super) async fn put_part(
+        &self,
+        upload: &Upload<'_>,
+        part: usize,
+        payload: &PutPayload,
+    ) -> Result<PartId, Failure> {
+        let bytes = payload.content_length() as u64;
+        self.attempt(bytes, || upload.store.put_part(&upload.location, upload.id, part, payload.clone()))
+            .await
+    }
+
+    /// Makes a request until it succeeds, fails for good, or was made often enough.
+    pub(super) async fn attempt<T, F>(&self, bytes: u64, request: impl Fn() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = object_store::Result<T>>,
+    {
+        let Patience { attempts, mut pause, request: base, slowest_link } = self.patience;
+        let limit = base + Duration::from_secs(bytes / slowest_link);
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let failure = match timeout(limit, request()).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => Failure::Store(Arc::new(error)),
+                Err(_) => Failure::TimedOut(limit),
+            };
+            if failure.is_final() || attempt >= attempts {
+                return Err(failure);
+            }
+            sleep(pause).await;
+            pause *= 4;
+        }
+    }
+
+    /// Fails where the objects are files and their directory is not there: not mounted, most likely.
+    async fn check_root(&self) -> Result<(), Failure> {
+        let Some(root) = self.backend.local_root.clone() else { return Ok(()) };
+        blocking(move || if root.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) })
+            .await
+            .map_err(|_: io::Error| Failure::local("the directory of the remote tier is not there"))
+    }
+
+    /// Where the objects are files: makes one durable and private, which the client does not.
+    async fn sync_local(&self, name: &str) -> Result<(), Failure> {
+        let Some(root) = self.backend.local_root.clone() else { return Ok(()) };
+        let path = PathBuf::from("/").join(self.location(name).as_ref());
+        blocking(move || sync_file(&path, &root)).await.map_err(Failure::local)
+    }
+}
+
+/// An upload in parts that is under way.
+pub(super) struct Upload<'a> {
+    pub store: &'a dyn MultipartStore,
+    pub location: Path,
+    pub id: &'a String,
+}
+
+fn is_unsupported(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. })
+}
+
+/// Syncs a file and every directory from it up to `root`, and removes what interrupted puts of it left beside it.
+fn sync_file(path: &FilePath, root: &FilePath) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    File::open(path)?.sync_all()?;
+    let Some(parent) = path.parent() else { return Ok(()) };
+    let staged = format!("{}#", path.file_name().unwrap_or_default().to_string_lossy());
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&staged) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    for dir in parent.ancestors().take_while(|dir| dir.starts_with(root)) {
+        File::open(dir)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Runs what blocks on the runtime's own threads for that.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
