@@ -413,7 +413,7 @@ impl Storage {
     }
 
     #[cfg(test)]
-    pub(crate) fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Arc<Store> {
         &self.inner.store
     }
 

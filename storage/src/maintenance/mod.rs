@@ -175,3 +175,6 @@ impl MaintenanceThread {
         worked
     }
 }
+
+#[cfg(test)]
+mod tests;

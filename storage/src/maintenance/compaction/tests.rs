@@ -260,3 +260,24 @@ async fn sql_reads_the_files_of_a_day() {
     let after = (query(&storage, "a", sql).await.unwrap(), query(&storage, "a", one_hour).await.unwrap());
     assert_eq!(after, before);
 }
+
+/// Scenario: while a forced compaction is at work, a flush adds a file after each of its steps.
+/// Guarantees: it ends, with what it began with in one file, and touches none of the others.
+#[tokio::test]
+async fn a_forced_compaction_ends_although_flushes_go_on() {
+    let dir = tempdir().unwrap();
+    let storage = open(config(dir.path())).unwrap();
+    store_files(&storage, "before", OLD_S, &[3; 5]).await;
+    let store = storage.store();
+    let before = store.buffer.snapshot();
+    let mut compaction = Compaction::forced(&cold(), CompactionScope::default(), &before);
+    drop(before);
+    let mut num_added = 0;
+    while !matches!(compaction.attempt(store, &mut Pace::new(1.0), now_ns()).unwrap(), Attempt::NothingDue) {
+        store_files(&storage, &format!("meanwhile{num_added}-"), OLD_S, &[1]).await;
+        num_added += 1;
+        assert!(num_added < 20, "it goes on for ever");
+    }
+    assert!(num_added > 0, "there was something to do");
+    assert_eq!(live(&storage).len(), 1 + num_added);
+}
