@@ -55,7 +55,7 @@ const REST: Duration = Duration::from_mins(5);
 
 /// One kind of background work.
 pub(crate) trait Task: fmt::Debug + Send {
-    /// For the log, as in "cannot <name>".
+    /// For the log, where it follows "cannot".
     fn name(&self) -> &'static str;
 
     /// Does the next piece of work that is due, if any.

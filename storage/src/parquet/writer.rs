@@ -136,7 +136,7 @@ impl<'a> DataFileWriter<'a> {
     }
 
     /// Completes the file. `replaces` are files that are no part of the store when this one is, see
-    /// [`footer`](super::properties::footer).
+    /// [`footer`].
     ///
     /// Durable: as of [`write_data_file`].
     ///

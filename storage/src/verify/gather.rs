@@ -53,7 +53,7 @@ impl Found {
     /// Reads every file, and the log.
     ///
     /// # Errors
-    /// As of [`super::repair`].
+    /// As of [`super::repair()`].
     pub(super) fn gather(layout: &Layout) -> Result<Self> {
         let tree = Tree::read(layout);
         if let Some((dir, error)) = tree.unreadable.into_iter().next() {
