@@ -119,7 +119,7 @@ impl DataFiles {
         &self,
         file: &DataFile,
         reader: &DataFileReader,
-        mut breathe: impl FnMut() -> Result<()>,
+        breathe: impl FnMut() -> Result<()>,
     ) -> Result<()> {
         let path = self.layout.data_file(file);
         let unreadable = |error: io::Error| {
@@ -136,15 +136,7 @@ impl DataFiles {
         if found != file.size_bytes {
             return damaged(&FileDamage::Size { found, expected: file.size_bytes });
         }
-        let mut hasher = blake3::Hasher::new();
-        let mut at = 0;
-        while at < file.size_bytes {
-            let length = HASHED_BYTES.min((file.size_bytes - at) as usize);
-            hasher.update(&reader.read(at, length).map_err(unreadable)?);
-            at += length as u64;
-            breathe()?;
-        }
-        if hasher.finalize().as_bytes()[..16] == file.checksum {
+        if reader.has_checksum(file.checksum, unreadable, breathe)? {
             Ok(())
         } else {
             damaged(&FileDamage::Checksum)
@@ -200,6 +192,22 @@ impl DataFileReader {
 
     pub(crate) fn size_bytes(&self) -> u64 {
         self.size_bytes
+    }
+
+    /// Whether the file's bytes have this checksum. `breathe` is called often, and may end it.
+    pub(crate) fn has_checksum(
+        &self,
+        checksum: [u8; 16],
+        unreadable: impl Fn(io::Error) -> Error,
+        mut breathe: impl FnMut() -> Result<()>,
+    ) -> Result<bool> {
+        let mut hasher = blake3::Hasher::new();
+        for start in (0..self.size_bytes).step_by(HASHED_BYTES) {
+            let length = HASHED_BYTES.min((self.size_bytes - start) as usize);
+            hasher.update(&self.read(start, length).map_err(&unreadable)?);
+            breathe()?;
+        }
+        Ok(hasher.finalize().as_bytes()[..16] == checksum)
     }
 
     pub(crate) fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {

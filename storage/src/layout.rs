@@ -17,14 +17,15 @@
 //!   restore.tmp/                                         a restore that did not end; no server starts beside it
 //! ```
 
-use std::fs::{File, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use alula_catalog::{DataFile, SequenceNumber};
 
 use crate::disk::{Disk, create_dir_durably, sync_dir};
+use crate::lock_file::{Lock, take_lock, write_pid};
 use crate::{Error, Result};
 
 /// The paths of one data directory.
@@ -110,40 +111,19 @@ impl Layout {
 
     /// Takes the data directory for this process, until the returned file is dropped.
     ///
-    /// The lock belongs to the open file: the kernel releases it when the process ends, however it ends. It is of no use
-    /// after a crash and so the one file that is not written through [`Self::disk`].
+    /// The lock is of no use after a crash and so not written through [`Self::disk`].
     pub(crate) fn lock(&self) -> Result<File> {
         create_dir_durably(self.disk(), &self.root)?;
         // Where the disk is not the machine's.
         std::fs::create_dir_all(&self.root).map_err(Error::io(&self.root, "cannot create the directory"))?;
         self.sync_root()?;
         let path = self.root.join("LOCK");
-        let io = |doing| move |source| Error::Io { path: self.root.join("LOCK"), doing, source };
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(io("cannot open the lock file"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                // The holder may not have written its number yet; then there is none to name.
-                let _ = file.read_to_string(&mut pid);
-                let pid = if pid.trim().is_empty() { "(unknown)".to_owned() } else { pid.trim().to_owned() };
-                return Err(Error::DirectoryInUse { path: self.root.clone(), pid });
-            }
-            Err(TryLockError::Error(source)) => return Err(io("cannot lock the lock file")(source)),
-        }
-        // For whoever finds the directory taken. On a full disk it may have to do without.
-        let written = file
-            .rewind()
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .and_then(|()| file.stream_position())
-            .and_then(|length| file.set_len(length));
-        if let Err(error) = written {
+        let mut file = match take_lock(&path)? {
+            Lock::Ours(file) => file,
+            Lock::Taken { pid } => return Err(Error::DirectoryInUse { path: self.root.clone(), pid }),
+        };
+        // On a full disk it has to do without.
+        if let Err(error) = write_pid(&mut file) {
             tracing::warn!(path = %path.display(), %error, "cannot write the process id into the lock file");
         }
         Ok(file)

@@ -21,6 +21,7 @@
 //! | `reconcile.rs` | data files against the catalog, at start |
 //! | `remote/` | data files in an object store, read through a cache |
 //! | `layout.rs` | every path inside the data directory |
+//! | `lock_file.rs` | files by which one process at a time has something for itself |
 //! | `backup/` | copies of a data directory that is in use, and how one becomes a data directory again |
 //! | `verify/` | offline: whether a data directory is sound, and a new catalog if that is not |
 //! | `table/` | with the feature `datafusion`, the DataFusion side: a tenant's tables, the scan, the guards |
@@ -46,6 +47,7 @@ mod flush;
 mod free_space;
 mod health;
 mod layout;
+mod lock_file;
 mod losses;
 mod maintenance;
 mod parquet;

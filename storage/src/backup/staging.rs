@@ -5,8 +5,8 @@
 //! <data directory>/backup.tmp/     catalog/catalog.db, auth.db, wal/, files/<id>.parquet (second names of live files)
 //! ```
 
-use std::fs::{File, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use alula_catalog::FileId;
@@ -15,6 +15,7 @@ use super::manifest::{CATALOG, KEYS, POOL, PoolId, WAL};
 use super::{Error, Result};
 use crate::disk::Disk;
 use crate::layout::Layout;
+use crate::lock_file::{Lock, take_lock, write_pid};
 
 /// The staging directory of one backup, which is empty at first and removed with this value.
 #[derive(Debug)]
@@ -82,24 +83,11 @@ impl Drop for Staging<'_> {
 
 fn lock(root: &Path) -> Result<File> {
     let path = root.join("backup.lock");
-    let io = |doing| crate::Error::io(&path, doing);
-    let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-    let mut file = opened.map_err(io("cannot open the lock file"))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            // The holder may not have written its number yet; then there is none to name.
-            let _ = file.read_to_string(&mut pid);
-            let pid = if pid.trim().is_empty() { "(unknown)".to_owned() } else { pid.trim().to_owned() };
-            return Err(Error::BackupRunning { path: root.to_owned(), pid });
-        }
-        Err(TryLockError::Error(source)) => return Err(io("cannot lock the lock file")(source).into()),
-    }
-    let written = file.set_len(0).and_then(|()| file.rewind());
-    written
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(io("cannot write the lock file"))?;
+    let mut file = match take_lock(&path)? {
+        Lock::Ours(file) => file,
+        Lock::Taken { pid } => return Err(Error::BackupRunning { path: root.to_owned(), pid }),
+    };
+    write_pid(&mut file).map_err(crate::Error::io(&path, "cannot write the lock file"))?;
     Ok(file)
 }
 

@@ -14,7 +14,6 @@ use alula_catalog::{DataFile, FileId, Signal};
 use arrow::array::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
-use parquet::file::reader::{ChunkReader, Length};
 
 use super::input::{BATCH_ROWS, Input, key_converter, keys_of, parquet_error};
 use super::merge::Merge;
@@ -28,9 +27,6 @@ use crate::maintenance::Pace;
 use crate::parquet::{DataFileWriter, FileIdentity, NewDataFile};
 use crate::store::Store;
 use crate::{Error, Result};
-
-/// Bytes read at a time while a file is hashed.
-const HASHED_BYTES: usize = 1 << 20;
 
 /// What is left out of the files of one table.
 #[derive(Debug)]
@@ -171,7 +167,12 @@ pub(super) fn read_back(store: &Store, pace: &mut Pace, file: &DataFile) -> Resu
     // Not by way of `DataFiles`, where damage counts as a loss: this file is no part of the store.
     let reader = DataFileReader::open(store.layout.disk(), &path)
         .map_err(Error::io(&path, "cannot read the data file back"))?;
-    compare_checksum(&reader, pace, store, file)?;
+    let unreadable = |error| Error::io(&path, "cannot read the data file back")(error);
+    let is_whole = reader.size_bytes() == file.size_bytes
+        && reader.has_checksum(file.checksum, unreadable, || pace.breathe(store))?;
+    if !is_whole {
+        return Err(Error::CorruptFile { file: Layout::data_file_name(file) });
+    }
     let reader = ParquetRecordBatchReaderBuilder::try_new(reader)
         .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
         .map_err(parquet_error)?;
@@ -190,17 +191,6 @@ pub(super) fn read_back(store: &Store, pace: &mut Pace, file: &DataFile) -> Resu
         pace.breathe(store)?;
     }
     Ok(tallier.tally())
-}
-
-fn compare_checksum(reader: &DataFileReader, pace: &mut Pace, store: &Store, file: &DataFile) -> Result<()> {
-    let mut hasher = blake3::Hasher::new();
-    for start in (0..reader.len()).step_by(HASHED_BYTES) {
-        let length = HASHED_BYTES.min((reader.len() - start) as usize);
-        hasher.update(&reader.get_bytes(start, length).map_err(|source| parquet_error(file, source))?);
-        pace.breathe(store)?;
-    }
-    let is_whole = reader.len() == file.size_bytes && hasher.finalize().as_bytes()[..16] == file.checksum;
-    if is_whole { Ok(()) } else { Err(Error::CorruptFile { file: Layout::data_file_name(file) }) }
 }
 
 pub(super) fn compare(plan: &CompactionPlan, output: &DataFile, expected: Tally, found: Tally) -> Result<()> {
