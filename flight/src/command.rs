@@ -84,7 +84,7 @@ impl Description {
         match self {
             Self::Catalogs => metadata::catalogs(),
             Self::DbSchemas(command) => metadata::db_schemas(&context.state, &command),
-            Self::Tables(command) => metadata::tables(&context.state, &command).await,
+            Self::Tables(command) => metadata::tables(context, &command).await,
             Self::TableTypes => metadata::table_types(),
             // Telemetry has no keys.
             Self::PrimaryKeys | Self::ForeignKeys => Ok(RecordBatch::new_empty(self.schema())),

@@ -24,6 +24,7 @@ use datafusion::execution::{FunctionRegistry, SessionState, SessionStateBuilder,
 use datafusion::prelude::SessionConfig;
 
 use crate::information_schema::catalog_list;
+use crate::settings::Settings;
 use crate::update::parse_predicate;
 use crate::{Error, Result, aggregates, functions, views};
 
@@ -107,6 +108,7 @@ pub(crate) struct QueryContext {
     pub(crate) subject: String,
     pub(crate) is_admin: bool,
     pub(crate) max_sql_bytes: usize,
+    pub(crate) settings: Settings,
     /// For the statements that change something.
     pub(crate) storage: Storage,
     pub(crate) predicates: Arc<SqlPredicates>,
@@ -114,17 +116,22 @@ pub(crate) struct QueryContext {
 
 impl QueryContext {
     /// A session that sees the rows stored before this call, of the principal's tenant.
-    pub(crate) fn for_principal(engine: &QueryEngine, principal: &Principal) -> Result<Self> {
+    pub(crate) fn for_principal(
+        engine: &QueryEngine,
+        principal: &Principal,
+        settings: Settings,
+    ) -> Result<Self> {
         let tenant = principal.tenant().clone();
         let snapshot = engine.storage.snapshot();
         let catalog = tenant_catalog(&snapshot, &tenant)?;
         views::register(catalog.as_ref(), &snapshot, &tenant)?;
         Ok(Self {
-            state: session(&engine.base, catalog),
+            state: session(&engine.base, catalog, settings.schema()),
             tenant,
             subject: principal.subject().to_owned(),
             is_admin: principal.is_admin(),
             max_sql_bytes: engine.max_sql_bytes,
+            settings,
             storage: engine.storage.clone(),
             predicates: Arc::clone(&engine.predicates),
         })
@@ -132,12 +139,13 @@ impl QueryContext {
 
     /// The same session over another snapshot.
     pub(crate) fn state_on(&self, snapshot: &Arc<Snapshot>) -> Result<SessionState> {
-        Ok(session(&self.state, tenant_catalog(snapshot, &self.tenant)?))
+        Ok(session(&self.state, tenant_catalog(snapshot, &self.tenant)?, self.settings.schema()))
     }
 }
 
-fn session(base: &SessionState, catalog: Arc<dyn CatalogProvider>) -> SessionState {
+fn session(base: &SessionState, catalog: Arc<dyn CatalogProvider>, schema: &str) -> SessionState {
     let mut state = base.clone();
+    schema.clone_into(&mut state.config_mut().options_mut().catalog.default_schema);
     state.register_catalog_list(catalog_list(catalog));
     // What `now()` answers throughout the statement.
     state.mark_start_execution();

@@ -5,6 +5,8 @@ use std::time::Duration;
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
+use crate::wire::Profile;
+
 /// The result of a Flight SQL operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -26,6 +28,9 @@ pub enum Error {
 
     #[error("{what} is not supported by this server")]
     Unsupported { what: String },
+
+    #[error("there is no wire profile {given}; there are {}", known_profiles())]
+    UnknownProfile { given: String },
 
     #[error("the ticket or handle is unknown or has expired; run the statement again")]
     UnknownHandle,
@@ -135,4 +140,8 @@ pub enum Error {
 
     #[error("the query threads could not be started")]
     Threads(#[source] std::io::Error),
+}
+
+fn known_profiles() -> String {
+    Profile::names().collect::<Vec<_>>().join(", ")
 }

@@ -3,6 +3,8 @@
 //! | file | purpose |
 //! |---|---|
 //! | `service.rs` | the Flight service: a switchboard without logic |
+//! | `service/` | what each call does |
+//! | `caller.rs`, `settings.rs` | who calls, and what that client has chosen |
 //! | `command.rs`, `action.rs`, `handshake.rs` | what a message asks for |
 //! | `statement.rs`, `prepared.rs` | running statements; preparing and binding them |
 //! | `update.rs`, `update/` | the statements that change something: `DELETE`, `VACUUM` |
@@ -13,7 +15,7 @@
 //! | `functions.rs`, `aggregates.rs`, `metric_functions/` | the functions and operators of a session |
 //! | `dialect.rs`, `parse.rs`, `inlining.rs`, `parameters.rs`, `plan.rs` | from SQL text to a stream of batches |
 //! | `runtime.rs` | the threads that all of it runs on |
-//! | `wire.rs`, `encode.rs` | from batches to messages that every client reads |
+//! | `wire.rs`, `wire/`, `encode.rs` | from batches to messages that every client reads |
 //! | `status.rs`, `error.rs` | what goes wrong, and what a client is told |
 //!
 //! **Invariants**
@@ -24,6 +26,7 @@
 
 mod action;
 mod aggregates;
+mod caller;
 mod command;
 mod context;
 mod dialect;
@@ -41,6 +44,7 @@ mod plan;
 mod prepared;
 mod runtime;
 mod service;
+mod settings;
 mod sql_info;
 mod statement;
 mod status;

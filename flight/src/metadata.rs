@@ -16,7 +16,8 @@ use datafusion::catalog::CatalogProvider;
 use datafusion::datasource::TableType;
 use datafusion::execution::SessionState;
 
-use crate::wire::wire_schema;
+use crate::context::QueryContext;
+use crate::wire::{Profile, wire_schema};
 use crate::{Error, Result};
 
 /// The table types there are.
@@ -95,9 +96,9 @@ pub(crate) fn tables_schema(command: &CommandGetTables) -> SchemaRef {
     tables_builder(command).schema()
 }
 
-pub(crate) async fn tables(state: &SessionState, command: &CommandGetTables) -> Result<RecordBatch> {
+pub(crate) async fn tables(context: &QueryContext, command: &CommandGetTables) -> Result<RecordBatch> {
     let mut rows = tables_builder(command);
-    let Some(catalog) = catalog(state, command.catalog.as_deref()) else {
+    let Some(catalog) = catalog(&context.state, command.catalog.as_deref()) else {
         return rows.build().map_err(failed);
     };
     for schema_name in catalog.schema_names() {
@@ -118,7 +119,8 @@ pub(crate) async fn tables(state: &SessionState, command: &CommandGetTables) -> 
             if !is_wanted(&command.table_types, table_type) {
                 continue;
             }
-            let described = describe(&table.schema(), &schema_name, &table_name);
+            let described =
+                describe(&table.schema(), context.settings.wire_profile(), &schema_name, &table_name);
             rows.append(CATALOG_NAME, &schema_name, &table_name, table_type, &described).map_err(failed)?;
         }
     }
@@ -209,8 +211,8 @@ fn skip_any(tokens: &[Like], reached: &mut [bool]) {
 }
 
 /// The schema of a table as it is sent, with the column metadata that drivers show.
-fn describe(schema: &Schema, schema_name: &str, table_name: &str) -> Schema {
-    let wire = wire_schema(schema);
+fn describe(schema: &Schema, profile: Profile, schema_name: &str, table_name: &str) -> Schema {
+    let wire = wire_schema(schema, profile);
     let fields = wire.fields().iter().map(|field| {
         let mut about = HashMap::from([
             key("CATALOG_NAME", CATALOG_NAME),

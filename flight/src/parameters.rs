@@ -19,7 +19,7 @@ use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::scalar::ScalarValue;
 
-use crate::wire::{plain_field, wire_type};
+use crate::wire::{Profile, plain_field, wire_type};
 use crate::{Error, Result};
 
 /// A parameter in the order in which values are bound.
@@ -173,7 +173,7 @@ fn value(parameter: &Parameter, column: &ArrayRef) -> Result<ScalarValue> {
         _ => column,
     };
     let given = ScalarValue::try_from_array(&plain, 0)?;
-    let Some(expected) = parameter.data_type.as_ref().map(wire_type) else {
+    let Some(expected) = parameter.data_type.as_ref().map(|known| wire_type(known, Profile::Safe)) else {
         return Ok(given);
     };
     if given.data_type() == expected {

@@ -88,7 +88,7 @@ impl Planned {
     /// The schema that the rows will have on the wire.
     pub(crate) fn wire_schema(&self) -> SchemaRef {
         match &self.work {
-            Work::Query(plan) => wire_schema(plan.schema().as_arrow()),
+            Work::Query(plan) => wire_schema(plan.schema().as_arrow(), self.context.settings.wire_profile()),
             Work::Update(_) => Update::schema(),
         }
     }

@@ -9,7 +9,6 @@ use arrow::ipc::root_as_message;
 use arrow_flight::FlightData;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
-use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use tonic::Status;
 
@@ -50,12 +49,12 @@ pub(crate) async fn prepare(runtime: &QueryRuntime, context: QueryContext, sql: 
 pub(crate) async fn bind(
     runtime: &QueryRuntime,
     context: QueryContext,
-    sql: String,
+    statement: SignedStatement,
     messages: impl Stream<Item = Result<FlightData, Status>> + Unpin,
 ) -> Result<SignedStatement> {
     let messages = read_bounded(messages).await?;
     let batches = decode(runtime, messages).await?;
-    bind_values(runtime, context, sql, batches).await
+    bind_values(runtime, context, statement, batches).await
 }
 
 /// The same where the statement may have its values already: some clients bind when they run it.
@@ -70,23 +69,23 @@ pub(crate) async fn rebind(
     if batches.iter().all(|batch| batch.num_rows() == 0) {
         return Ok(statement);
     }
-    bind_values(runtime, context, statement.sql, batches).await
+    bind_values(runtime, context, statement, batches).await
 }
 
 async fn bind_values(
     runtime: &QueryRuntime,
     context: QueryContext,
-    sql: String,
+    statement: SignedStatement,
     batches: Vec<RecordBatch>,
 ) -> Result<SignedStatement> {
     runtime
         .run(async move {
-            let planned = Planned::try_new(context, &sql).await?;
+            let planned = Planned::try_new(context, &statement.sql).await?;
             let bound = Bound::from_batches(&planned.parameters, &batches)?;
             let parameters = bound.to_bytes()?;
             // Fails here, and not when rows are fetched, if the values do not suit the statement.
             planned.bind(bound)?;
-            Ok(SignedStatement { sql, parameters })
+            Ok(SignedStatement { parameters, ..statement })
         })
         .await
 }
@@ -136,9 +135,4 @@ fn refuse_compressed(header: &[u8]) -> Result<()> {
         return Err(Error::Unsupported { what: "compression of bound parameters".to_owned() });
     }
     Ok(())
-}
-
-/// A statement as it was prepared: no values yet.
-pub(crate) fn unbound(sql: String) -> SignedStatement {
-    SignedStatement { sql, parameters: Bytes::new() }
 }

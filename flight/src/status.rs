@@ -58,6 +58,7 @@ pub(crate) fn status(error: &Error) -> Status {
         | Error::UnboundParameter { .. }
         | Error::ParameterCount { .. }
         | Error::ParameterRows { .. }
+        | Error::UnknownProfile { .. }
         | Error::ParameterType { .. } => (Code::InvalidArgument, error.to_string()),
         Error::MalformedParameters(source) => (Code::InvalidArgument, format!("{error}: {source}")),
         Error::Unsupported { .. } => (Code::Unimplemented, error.to_string()),

@@ -10,6 +10,7 @@ use alula_auth::Principal;
 use bytes::Bytes;
 use prost::Message;
 
+use crate::settings::Settings;
 use crate::{Error, Result};
 
 /// How long a ticket or handle is good for.
@@ -28,12 +29,20 @@ pub(crate) enum Kind {
     Prepared = 2,
 }
 
-/// A statement with its bound parameters.
+/// A statement with its bound parameters, and how it is to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SignedStatement {
     pub(crate) sql: String,
     /// An Arrow IPC stream of one row, or empty if nothing is bound.
     pub(crate) parameters: Bytes,
+    pub(crate) settings: Settings,
+}
+
+impl SignedStatement {
+    /// A statement as it was written: no values yet.
+    pub(crate) fn unbound(sql: String, settings: Settings) -> Self {
+        Self { sql, parameters: Bytes::new(), settings }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -53,6 +62,8 @@ struct Body {
     /// Seconds since the Unix epoch.
     #[prost(uint64, tag = "7")]
     expires: u64,
+    #[prost(message, required, tag = "8")]
+    settings: Settings,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -82,6 +93,7 @@ impl Signer {
             sql: statement.sql,
             parameters: statement.parameters,
             expires: unix_seconds(SystemTime::now() + LIFETIME),
+            settings: statement.settings,
         };
         self.seal(&body)
     }
@@ -102,7 +114,11 @@ impl Signer {
                     && body.subject == principal.subject()
                     && unix_seconds(SystemTime::now()) < body.expires
             })
-            .map(|body| SignedStatement { sql: body.sql, parameters: body.parameters })
+            .map(|body| SignedStatement {
+                sql: body.sql,
+                parameters: body.parameters,
+                settings: body.settings,
+            })
             .ok_or(Error::UnknownHandle)
     }
 

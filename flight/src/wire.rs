@@ -14,6 +14,8 @@
 //! | `Float16`, `Date64`, `Time64(ns)` | `Float32`, `Date32`, `Time64(us)` |
 //! | `Decimal32`, `Decimal64`, `Decimal256` | `Decimal128`, or `Utf8` if it does not fit |
 
+mod profile;
+
 use std::sync::Arc;
 
 use arrow::array::{
@@ -26,17 +28,21 @@ use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion_functions_json::{JsonUnionEncoder, JsonUnionValue};
 
+pub(crate) use profile::Profile;
+
 /// The schema under which rows of `schema` are sent. Names, order and nullability stay.
-pub(crate) fn wire_schema(schema: &Schema) -> SchemaRef {
-    Arc::new(Schema::new(schema.fields().iter().map(wire_field).collect::<Vec<_>>()))
+pub(crate) fn wire_schema(schema: &Schema, profile: Profile) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| wire_field(field, profile));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The type under which values of `data_type` are sent.
-pub(crate) fn wire_type(data_type: &DataType) -> DataType {
+pub(crate) fn wire_type(data_type: &DataType, profile: Profile) -> DataType {
     use DataType as T;
+    let wire_field = |field| wire_field(field, profile);
     match data_type {
-        T::Dictionary(_, values) => wire_type(values),
-        T::RunEndEncoded(_, values) => wire_type(values.data_type()),
+        T::Dictionary(_, values) => wire_type(values, profile),
+        T::RunEndEncoded(_, values) => wire_type(values.data_type(), profile),
         T::LargeBinary | T::BinaryView => T::Binary,
         T::List(item) | T::LargeList(item) | T::ListView(item) | T::LargeListView(item) => {
             T::List(wire_field(item))
@@ -57,8 +63,8 @@ pub(crate) fn wire_type(data_type: &DataType) -> DataType {
     }
 }
 
-fn wire_field(field: &FieldRef) -> FieldRef {
-    let data_type = wire_type(field.data_type());
+fn wire_field(field: &FieldRef, profile: Profile) -> FieldRef {
+    let data_type = wire_type(field.data_type(), profile);
     // An all-null column is nullable whatever it says of itself.
     let nullable = field.is_nullable() || field.data_type() == &DataType::Null;
     Arc::new(field.as_ref().clone().with_data_type(data_type).with_nullable(nullable))
@@ -187,9 +193,9 @@ pub(crate) fn schema_bytes(schema: &Schema) -> Result<bytes::Bytes, ArrowError> 
     Ok(bytes)
 }
 
-/// A nullable field without metadata, in wire type.
+/// A nullable field without metadata, in the type that every client reads.
 pub(crate) fn plain_field(name: &str, data_type: &DataType) -> Field {
-    Field::new(name, wire_type(data_type), true)
+    Field::new(name, wire_type(data_type, Profile::Safe), true)
 }
 
 #[cfg(test)]

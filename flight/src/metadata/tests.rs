@@ -49,7 +49,7 @@ fn base_table_and_table_are_one_type() {
 fn tables_are_described_in_wire_types_with_what_drivers_show() {
     let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let schema = Schema::new(vec![Field::new("service_name", dictionary, true)]);
-    let described = describe(&schema, "public", "logs");
+    let described = describe(&schema, Profile::Safe, "public", "logs");
     let field = described.field(0);
     assert_eq!((field.data_type(), field.is_nullable()), (&DataType::Utf8, true));
     assert_eq!(field.metadata()["ARROW:FLIGHT:SQL:TYPE_NAME"], "VARCHAR");

@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::Profile;
 
 const KINDS: [Kind; 2] = [Kind::Ticket, Kind::Prepared];
 
@@ -7,7 +8,9 @@ fn signer() -> Signer {
 }
 
 fn statement() -> SignedStatement {
-    SignedStatement { sql: "SELECT $1".to_owned(), parameters: Bytes::from_static(b"row") }
+    let mut settings = Settings::default();
+    settings.set_wire_profile(Profile::Native);
+    SignedStatement { sql: "SELECT $1".to_owned(), parameters: Bytes::from_static(b"row"), settings }
 }
 
 fn body(principal: &Principal) -> Body {
@@ -19,6 +22,7 @@ fn body(principal: &Principal) -> Body {
         sql: "SELECT 1".to_owned(),
         parameters: Bytes::new(),
         expires: unix_seconds(SystemTime::now()) + 60,
+        settings: Settings::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use super::*;
 
 fn check(array: ArrayRef, wire: &DataType, shown: &[&str]) {
     let schema = Schema::new(vec![Field::new("c", array.data_type().clone(), true)]);
-    let promised = wire_schema(&schema);
+    let promised = wire_schema(&schema, Profile::Safe);
     assert_eq!(promised.field(0).data_type(), wire);
     let batch = RecordBatch::try_new(Arc::new(schema), vec![array]).unwrap();
     let sent = to_wire(&batch, &promised).unwrap();
@@ -87,7 +87,7 @@ fn a_json_union_becomes_json_text() {
 fn plain_columns_are_passed_on_as_they_are() {
     let column: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
     let batch = RecordBatch::try_from_iter([("n", Arc::clone(&column))]).unwrap();
-    let sent = to_wire(&batch, &wire_schema(&batch.schema())).unwrap();
+    let sent = to_wire(&batch, &wire_schema(&batch.schema(), Profile::Safe)).unwrap();
     assert!(Arc::ptr_eq(sent.column(0), &column));
 }
 

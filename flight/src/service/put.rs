@@ -1,0 +1,51 @@
+//! `DoPut`: parameters, and statements that change something.
+
+use arrow_flight::FlightData;
+use arrow_flight::sql::{Command, DoPutPreparedStatementResult, DoPutUpdateResult};
+use bytes::Bytes;
+use futures::StreamExt;
+use prost::Message;
+use tonic::Streaming;
+
+use super::Service;
+use crate::caller::Caller;
+use crate::command::{decode, refuse_transaction, unsupported};
+use crate::ticket::{Kind, SignedStatement};
+use crate::{Error, Result, prepared, statement};
+
+impl Service {
+    pub(super) async fn put(&self, caller: &Caller, mut messages: Streaming<FlightData>) -> Result<Bytes> {
+        let no_command = || Error::MalformedMessage { reason: "the first message has no command".to_owned() };
+        let first = messages.next().await.ok_or_else(no_command)?;
+        let mut first = first.map_err(|status| Error::MalformedParameters(Box::new(status)))?;
+        let descriptor = first.flight_descriptor.take().ok_or_else(no_command)?;
+        let messages = futures::stream::iter([Ok(first)]).chain(messages);
+        match decode(&descriptor.cmd)? {
+            Command::CommandPreparedStatementQuery(command) => {
+                let statement = self.prepared(caller, &command.prepared_statement_handle)?;
+                let context = self.context(caller, &statement.settings)?;
+                let bound = prepared::bind(&self.runtime, context, statement, messages).await?;
+                let handle = self.signer.sign(Kind::Prepared, &caller.principal, bound);
+                let result = DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) };
+                Ok(result.encode_to_vec().into())
+            }
+            Command::CommandStatementUpdate(command) => {
+                refuse_transaction(command.transaction_id.as_ref())?;
+                self.update(caller, SignedStatement::unbound(command.query, caller.settings.clone())).await
+            }
+            Command::CommandPreparedStatementUpdate(command) => {
+                let statement = self.prepared(caller, &command.prepared_statement_handle)?;
+                let context = self.context(caller, &statement.settings)?;
+                let statement = prepared::rebind(&self.runtime, context, statement, messages).await?;
+                self.update(caller, statement).await
+            }
+            other => Err(unsupported(&other)),
+        }
+    }
+
+    async fn update(&self, caller: &Caller, statement: SignedStatement) -> Result<Bytes> {
+        let context = self.context(caller, &statement.settings)?;
+        let record_count = statement::update(&self.runtime, context, statement).await?;
+        Ok(DoPutUpdateResult { record_count }.encode_to_vec().into())
+    }
+}
