@@ -7,6 +7,7 @@ mod backup;
 mod config_command;
 mod demo;
 mod error;
+mod format;
 mod generate;
 mod restore;
 mod retention;

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use alula_storage::backup::{self, BackupOptions, BackupReport, Error, ErrorKind, Location, Progress};
 use bytesize::ByteSize;
-use clap::ValueEnum;
-use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::format::Format;
 use super::{CliError, DataDirArgs, Failure};
 use crate::shutdown::Signals;
 use crate::telemetry;
@@ -39,27 +38,9 @@ pub(super) struct Args {
     #[arg(long)]
     verify: bool,
 
-    /// Form of the summary.
+    /// Form of the report.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-}
-
-/// What a summary on stdout looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// One line.
-    Text,
-    /// A JSON object.
-    Json,
-}
-
-impl Format {
-    pub(super) fn print(self, report: &impl Serialize, line: &str) -> io::Result<()> {
-        match self {
-            Self::Text => writeln!(io::stdout(), "{line}"),
-            Self::Json => writeln!(io::stdout(), "{}", serde_json::to_string(report)?),
-        }
-    }
 }
 
 pub(super) fn parse_location(given: &str) -> Result<Location, String> {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use alula_storage::backup::{self, Location, Progress, RestoreOptions, RestoreReport};
 
 use super::CliError;
-use super::backup::{Format, parse_location, size, watched};
+use super::backup::{parse_location, size, watched};
+use super::format::Format;
 use crate::config::Config;
 use crate::telemetry;
 
@@ -26,7 +27,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
 
-    /// Form of the summary.
+    /// Form of the report.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }

@@ -1,14 +1,13 @@
 //! `alula verify`: whether a data directory is sound, and a new catalog if that is not. Offline.
 
-use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use alula_storage::verify::{RepairMode, Report, repair, verify};
 use alula_storage::{Error, ErrorKind};
-use clap::ValueEnum;
 use serde_json::json;
 
+use super::format::Format;
 use super::{CliError, DataDirArgs, Failure};
 
 #[derive(Debug, clap::Args)]
@@ -21,20 +20,12 @@ pub(super) struct Args {
     #[arg(long, requires = "repair")]
     force: bool,
 
-    /// Form of what is printed.
+    /// Form of the report.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 
     #[command(flatten)]
     data_dir: DataDirArgs,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A line for each part that was looked at, and for each problem.
-    Text,
-    /// One object.
-    Json,
 }
 
 pub(super) async fn run(args: Args) -> Result<ExitCode, CliError> {
@@ -50,12 +41,7 @@ fn run_blocking(args: Args) -> Result<ExitCode, CliError> {
         (true, true) => repair(&data_dir, RepairMode::Always),
     };
     let report = report.map_err(|error| explain(error, &data_dir))?;
-    let mut out = io::stdout().lock();
-    match args.format {
-        Format::Text => write_text(&report, &mut out)?,
-        Format::Json => writeln!(out, "{}", to_json(&report))?,
-    }
-    out.flush()?;
+    args.format.print(&to_json(&report), &to_text(&report))?;
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(Failure::Failed as u8) })
 }
 
@@ -70,18 +56,16 @@ fn explain(error: Error, data_dir: &Path) -> CliError {
     }
 }
 
-fn write_text(report: &Report, out: &mut impl Write) -> io::Result<()> {
-    for finding in &report.findings {
-        writeln!(out, "{finding}")?;
-    }
-    for problem in &report.problems {
-        writeln!(out, "PROBLEM      {problem}")?;
-    }
-    match report.problems.len() {
-        0 => writeln!(out, "sound"),
-        1 => writeln!(out, "1 problem"),
-        count => writeln!(out, "{count} problems"),
-    }
+/// A line for each part that was looked at, and for each problem.
+fn to_text(report: &Report) -> String {
+    let mut lines: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
+    lines.extend(report.problems.iter().map(|problem| format!("PROBLEM      {problem}")));
+    lines.push(match report.problems.len() {
+        0 => "sound".to_owned(),
+        1 => "1 problem".to_owned(),
+        count => format!("{count} problems"),
+    });
+    lines.join("\n")
 }
 
 fn to_json(report: &Report) -> serde_json::Value {
@@ -107,22 +91,17 @@ mod tests {
             findings: vec![Finding { part: "data files", text: "2 of 3 are sound".to_owned() }],
             problems: Vec::new(),
         };
-        let text = |report: &Report| {
-            let mut out = Vec::new();
-            write_text(report, &mut out).unwrap();
-            String::from_utf8(out).unwrap()
-        };
-        assert_eq!(text(&report), "data files   2 of 3 are sound\nsound\n");
+        assert_eq!(to_text(&report), "data files   2 of 3 are sound\nsound");
         report.problems.push(Problem {
             path: "data/logs/1/x.parquet".to_owned(),
             text: "it is missing".to_owned(),
             advice: "restore it from a backup",
         });
         assert_eq!(
-            text(&report),
+            to_text(&report),
             "data files   2 of 3 are sound\n\
              PROBLEM      data/logs/1/x.parquet: it is missing; restore it from a backup\n\
-             1 problem\n"
+             1 problem"
         );
         let expected = r#"{"findings":[{"part":"data files","text":"2 of 3 are sound"}],"problems":[{"advice":"restore it from a backup","path":"data/logs/1/x.parquet","text":"it is missing"}],"sound":false}"#;
         assert_eq!(to_json(&report), serde_json::from_str::<serde_json::Value>(expected).unwrap());

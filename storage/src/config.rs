@@ -38,7 +38,8 @@ pub struct Config {
     pub on_corruption: OnCorruption,
     /// What to do when a file of the log cannot be synced.
     pub on_sync_error: OnSyncError,
-    /// Free bytes on the disk below which appends are refused; 0 for none. By default 5 % of the file system, at most 1 GiB.
+    /// Free bytes on the disk below which appends are refused, until a tenth more is free, at most 64 MiB more; 0 for none. By
+    /// default 5 % of the file system, at most 1 GiB.
     pub min_free_bytes: Option<u64>,
 }
 

@@ -18,6 +18,7 @@ use parquet::file::reader::{ChunkReader, Length};
 
 pub(crate) use self::verification::FileDamage;
 use self::verification::{Verification, corrupt};
+use crate::checksum::Hasher;
 use crate::disk::{Disk, DiskFile, read_exact_at};
 use crate::health::Condition;
 use crate::layout::Layout;
@@ -201,13 +202,13 @@ impl DataFileReader {
         unreadable: impl Fn(io::Error) -> Error,
         mut breathe: impl FnMut() -> Result<()>,
     ) -> Result<bool> {
-        let mut hasher = blake3::Hasher::new();
+        let mut hasher = Hasher::default();
         for start in (0..self.size_bytes).step_by(HASHED_BYTES) {
             let length = HASHED_BYTES.min((self.size_bytes - start) as usize);
             hasher.update(&self.read(start, length).map_err(&unreadable)?);
             breathe()?;
         }
-        Ok(hasher.finalize().as_bytes()[..16] == checksum)
+        Ok(hasher.checksum() == checksum)
     }
 
     pub(crate) fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {

@@ -12,6 +12,7 @@ use std::time::Instant;
 use alula_catalog::{Catalog, SequenceNumber, Signal, TenantId, TenantNumber, now_ns};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
 
+use crate::blocking::blocking;
 use crate::buffer::{Buffer, Snapshot};
 use crate::data_files::DataFiles;
 use crate::disk::{Disk, RealDisk, create_dir_durably, sync_dir};
@@ -451,10 +452,6 @@ fn load_retry_window(catalog: &Catalog) -> Result<Arc<RetryWindow>> {
 fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<(&'static str, JoinHandle<()>)> {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
     thread.map(|thread| (name, thread)).map_err(|_| Error::ThreadEnded(name))
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::ThreadEnded("a blocking task"))?
 }
 
 #[cfg(test)]

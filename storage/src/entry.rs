@@ -6,6 +6,8 @@ use alula_catalog::{SequenceNumber, Signal, TenantId};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 
+use crate::checksum::Hasher;
+
 /// One accepted OTLP request.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -24,20 +26,18 @@ pub struct Entry {
     pub batch: RecordBatch,
 }
 
-/// The name of a request's content: 128 bits of BLAKE3 over tenant, signal and bytes.
+/// The name of a request's content: the checksum of tenant, signal and bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BatchId([u8; 16]);
 
 impl BatchId {
     /// Reads all of `request`, so not for an async worker where that may be large.
     pub fn of(tenant: &TenantId, signal: Signal, request: &[u8]) -> Self {
-        let mut hasher = blake3::Hasher::new();
+        let mut hasher = Hasher::default();
         hasher.update(tenant.as_str().as_bytes());
         hasher.update(&[0, signal.code()]);
         hasher.update(request);
-        let mut id = [0; 16];
-        id.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        Self(id)
+        Self(hasher.checksum())
     }
 
     /// None if all bytes are zero, which on disk stands for an entry without an id.

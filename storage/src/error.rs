@@ -23,9 +23,10 @@ pub enum Error {
     ReadOnly { reason: &'static str },
 
     #[error(
-        "the disk of the data directory has {free_bytes} bytes free and ingest needs {needed_bytes} \
-         (storage.min_free_bytes); free some space, and it goes on by itself"
+        "the disk of the data directory is nearly full: free some space, and it goes on by itself once {needed_bytes} \
+         bytes are free (see storage.min_free_bytes)"
     )]
+    /// The free bytes are those of one moment, so the text leaves them out: it stands in the health, which is compared.
     DiskFull { free_bytes: u64, needed_bytes: u64 },
 
     #[error("the write-ahead log could not be written; nothing was stored, try again shortly")]

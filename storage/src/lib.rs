@@ -20,6 +20,8 @@
 //! | `replay.rs` | from the log back into the buffer at start |
 //! | `reconcile.rs` | data files against the catalog, at start |
 //! | `remote/` | data files in an object store, read through a cache |
+//! | `checksum.rs` | the checksum of all that is kept |
+//! | `blocking.rs` | work that blocks, away from the runtime's workers |
 //! | `layout.rs` | every path inside the data directory |
 //! | `lock_file.rs` | files by which one process at a time has something for itself |
 //! | `backup/` | copies of a data directory that is in use, and how one becomes a data directory again |
@@ -35,7 +37,9 @@
 //! - The catalog's `COMMIT` is the only point at which rows change from log to file.
 
 pub mod backup;
+mod blocking;
 mod buffer;
+mod checksum;
 mod config;
 mod data_files;
 mod deletion;

@@ -20,7 +20,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::buffer::{Buffer, Snapshot};
 use crate::data_files::DataFiles;
-use crate::disk::RealDisk;
+use crate::disk::{Disk, RealDisk};
 use crate::health::Condition;
 use crate::layout::Layout;
 use crate::retry_window::{Bounds, RetryWindow};
@@ -103,11 +103,17 @@ pub(crate) fn layout(dir: &Path) -> Layout {
 
 /// The parts of an empty data directory, without threads.
 pub(crate) fn store(dir: &Path, store_uuid: [u8; 16]) -> Store {
+    store_on(Arc::new(RealDisk), dir, store_uuid)
+}
+
+/// [`store`] on any disk.
+pub(crate) fn store_on(disk: Arc<dyn Disk>, dir: &Path, store_uuid: [u8; 16]) -> Store {
+    let layout = Layout::new(dir.to_owned(), disk);
     let catalog = Arc::new(Catalog::open(&dir.join("catalog.db")).unwrap());
-    let data_files = Arc::new(DataFiles::new(layout(dir)));
+    let data_files = Arc::new(DataFiles::new(layout.clone()));
     let snapshot = Snapshot::new(Arc::clone(&data_files), HashMap::new(), Vec::new());
     Store::new(
-        layout(dir),
+        layout,
         catalog,
         Arc::new(Buffer::new(snapshot)),
         store_uuid,

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::remote::Failure;
+
 /// The result of a step of a backup or a restore.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -66,7 +68,7 @@ pub enum Error {
         doing: &'static str,
         name: String,
         #[source]
-        source: Box<object_store::Error>,
+        source: Box<Failure>,
     },
 
     #[error(transparent)]
@@ -100,10 +102,14 @@ impl Error {
             | Self::NotEmpty { .. } => ErrorKind::Usage,
             Self::Interrupted => ErrorKind::Interrupted,
             Self::ObjectStore { source, .. } => match source.as_ref() {
-                object_store::Error::Unauthenticated { .. }
-                | object_store::Error::PermissionDenied { .. } => ErrorKind::NotAuthorised,
-                object_store::Error::Generic { .. } => ErrorKind::Unreachable,
-                _ => ErrorKind::Failed,
+                Failure::TimedOut(_) => ErrorKind::Unreachable,
+                Failure::Store(error) => match error.as_ref() {
+                    object_store::Error::Unauthenticated { .. }
+                    | object_store::Error::PermissionDenied { .. } => ErrorKind::NotAuthorised,
+                    object_store::Error::Generic { .. } => ErrorKind::Unreachable,
+                    _ => ErrorKind::Failed,
+                },
+                Failure::Damaged | Failure::Cache(_) => ErrorKind::Failed,
             },
             Self::NotPruned { source, .. } => source.kind(),
             Self::BackupRunning { .. }

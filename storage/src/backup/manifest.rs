@@ -13,6 +13,7 @@ use alula_catalog::{DataFile, FileId};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Result};
+use crate::checksum::{Hasher, checksum_of, digits};
 
 pub(super) const FORMAT_VERSION: u32 = 1;
 
@@ -27,26 +28,24 @@ pub(super) const WAL: &str = "wal";
 /// The largest manifest that is read: about ten million data files.
 pub(super) const MAX_MANIFEST_BYTES: u64 = 1 << 30;
 
-/// BLAKE3 of a whole file, cut to 128 bits, as the catalog has it of data files.
+/// The checksum of a whole file, as the catalog has it of data files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub(super) struct Checksum(pub [u8; 16]);
 
 impl Checksum {
     pub(super) fn of(bytes: &[u8]) -> Self {
-        Self::finish(blake3::Hasher::new().update(bytes))
+        Self(checksum_of(bytes))
     }
 
-    pub(super) fn finish(hasher: &blake3::Hasher) -> Self {
-        let mut checksum = [0; 16];
-        checksum.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        Self(checksum)
+    pub(super) fn finish(hasher: &Hasher) -> Self {
+        Self(hasher.checksum())
     }
 }
 
 impl From<Checksum> for String {
     fn from(checksum: Checksum) -> Self {
-        format!("{:032x}", u128::from_be_bytes(checksum.0))
+        digits(checksum.0)
     }
 }
 

@@ -77,6 +77,7 @@ use tokio::runtime::Handle;
 pub use self::error::{Error, ErrorKind, Result};
 pub use self::progress::Progress;
 pub use self::target::Location;
+use crate::blocking::blocking;
 use crate::disk::{Disk, RealDisk};
 use crate::layout::Layout;
 
@@ -143,14 +144,16 @@ pub struct RestoreReport {
 /// Durable: when this returns, the snapshot survives power loss.
 /// Cancel: by [`Progress::cancel`]; dropping the future only stops waiting for it.
 pub async fn backup(options: BackupOptions, progress: Arc<Progress>) -> Result<BackupReport> {
-    blocking(move |runtime| {
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let target = options.to.open(Arc::clone(&disk), &runtime)?;
-        options.to.ensure_outside(&options.data_dir)?;
-        let wishes = take::Wishes { keep: options.keep.map(NonZeroUsize::get), verify: options.verify };
-        take::take(&Layout::new(options.data_dir, disk), target.as_ref(), wishes, &progress)
-    })
-    .await
+    let runtime = Handle::current();
+    blocking(move || Ok(backup_blocking(options, &progress, &runtime))).await?
+}
+
+fn backup_blocking(options: BackupOptions, progress: &Progress, runtime: &Handle) -> Result<BackupReport> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let target = options.to.open(Arc::clone(&disk), runtime)?;
+    options.to.ensure_outside(&options.data_dir)?;
+    let wishes = take::Wishes { keep: options.keep.map(NonZeroUsize::get), verify: options.verify };
+    take::take(&Layout::new(options.data_dir, disk), target.as_ref(), wishes, progress)
 }
 
 /// Makes a store of a snapshot, in a directory that is empty or does not exist.
@@ -158,13 +161,15 @@ pub async fn backup(options: BackupOptions, progress: Arc<Progress>) -> Result<B
 /// Durable: when this returns, the store survives power loss. Before, no server starts in the directory.
 /// Cancel: as of [`backup`].
 pub async fn restore(options: RestoreOptions, progress: Arc<Progress>) -> Result<RestoreReport> {
-    blocking(move |runtime| {
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let target = options.from.open(Arc::clone(&disk), &runtime)?;
-        let layout = Layout::new(options.data_dir, disk);
-        restore::restore(target.as_ref(), options.snapshot.as_deref(), &layout, &progress)
-    })
-    .await
+    let runtime = Handle::current();
+    blocking(move || Ok(restore_blocking(options, &progress, &runtime))).await?
+}
+
+fn restore_blocking(options: RestoreOptions, progress: &Progress, runtime: &Handle) -> Result<RestoreReport> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let target = options.from.open(Arc::clone(&disk), runtime)?;
+    let layout = Layout::new(options.data_dir, disk);
+    restore::restore(target.as_ref(), options.snapshot.as_deref(), &layout, progress)
 }
 
 /// Whether a server may use the directory.
@@ -173,12 +178,6 @@ pub async fn restore(options: RestoreOptions, progress: Arc<Progress>) -> Result
 /// `RestoreUnfinished`.
 pub fn ensure_restored(data_dir: &Path) -> Result<()> {
     restore::ensure_restored(data_dir)
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce(Handle) -> Result<T> + Send + 'static) -> Result<T> {
-    let runtime = Handle::current();
-    let ended = tokio::task::spawn_blocking(move || work(runtime)).await;
-    ended.map_err(|_| crate::Error::ThreadEnded("the backup"))?
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use alula_catalog::{DataFile, FileId};
 use super::manifest::{Checksum, POOL, PoolFile};
 use super::target::{CHUNK_BYTES, Existing, Source, Target};
 use super::{Error, Progress, Result};
+use crate::checksum::Hasher;
 use crate::disk::Disk;
 
 /// The pool of a target.
@@ -152,7 +153,7 @@ fn sizes(target: &dyn Target) -> Result<HashMap<String, u64>> {
 
 /// Reads a file of a backup.
 fn checksum_of(target: &dyn Target, name: &str, size_bytes: u64, progress: &Progress) -> Result<Checksum> {
-    let mut hasher = blake3::Hasher::new();
+    let mut hasher = Hasher::default();
     let mut at = 0;
     while at < size_bytes {
         progress.check()?;

@@ -24,6 +24,7 @@ use super::staging::remove_tree;
 use super::target::{CHUNK_BYTES, Target};
 use super::workers::for_each;
 use super::{Error, Progress, RestoreReport, Result};
+use crate::checksum::Hasher;
 use crate::disk::{Disk, create_dir_durably, sync_dir};
 use crate::layout::Layout;
 
@@ -239,7 +240,7 @@ impl Copying<'_> {
         let dir = to.parent().unwrap_or(Path::new("."));
         create_dir_durably(self.disk, dir)?;
         let file = self.disk.create(to).map_err(crate::Error::io(to, "cannot create the file"))?;
-        let mut hasher = blake3::Hasher::new();
+        let mut hasher = Hasher::default();
         let mut at = 0;
         while at < size_bytes {
             self.progress.check()?;

@@ -1,5 +1,4 @@
 mod crashes;
-mod hooked_disk;
 mod log_tail;
 mod object_store;
 mod races;

@@ -3,6 +3,7 @@
 //! | file | purpose |
 //! |---|---|
 //! | `real.rs` | [`RealDisk`]: the file system of the machine |
+//! | `faulty.rs` | for tests, the same with faults |
 //! | `sim.rs` | for tests, a disk in memory that loses power and fails |
 //!
 //! Storage decides what to write, sync and rename in which order; a [`Disk`] does it. So a test can put a disk below it
@@ -10,13 +11,15 @@
 //!
 //! SQLite does its own file work, with its own guarantees, and is not below this.
 
+#[cfg(test)]
+pub(crate) mod faulty;
 mod real;
 #[cfg(test)]
 pub(crate) mod sim;
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) use real::RealDisk;
 
@@ -111,6 +114,36 @@ pub(crate) fn read_exact_at(file: &dyn DiskFile, length: usize, offset: u64) -> 
 /// Makes the names in a directory durable: a new one survives power loss only after this.
 pub(crate) fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<()> {
     disk.sync_dir(dir).map_err(Error::io(dir, "cannot sync the directory"))
+}
+
+/// Creates a file whole or not at all, in the place of one that may have its name. Returns it, to be written on.
+///
+/// Durable: what `write` wrote, and the name, when this returns. A crash before may leave a part of it as `<name>.tmp`.
+pub(crate) fn create_durably(
+    disk: &dyn Disk,
+    path: &Path,
+    write: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
+) -> io::Result<Box<dyn DiskFile>> {
+    let temporary = temporary(path);
+    // Never one that an earlier attempt failed to sync.
+    let _ = disk.remove_file(&temporary);
+    let created = || {
+        let file = disk.create(&temporary)?;
+        write(file.as_ref())?;
+        file.sync_data()?;
+        disk.rename(&temporary, path)?;
+        disk.sync_dir(path.parent().unwrap_or(Path::new(".")))?;
+        Ok(file)
+    };
+    created().inspect_err(|_| {
+        let _ = disk.remove_file(&temporary);
+    })
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    PathBuf::from(name)
 }
 
 /// Creates a directory and its missing ancestors, each durable in its parent.

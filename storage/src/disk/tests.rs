@@ -81,3 +81,37 @@ fn a_disk_on_which_nothing_is_a_directory_is_no_endless_search_for_one() {
     create_dir_durably(&disk, Path::new("a/b")).unwrap_err();
     create_dir_durably(&disk, Path::new("/a/b")).unwrap_err();
 }
+
+fn content(disk: &dyn Disk, path: &Path) -> Vec<u8> {
+    let file = disk.open(path).unwrap();
+    read_exact_at(file.as_ref(), file.len().unwrap() as usize, 0).unwrap()
+}
+
+/// Scenario: an operation fails while a file is replaced, and the power goes.
+/// Guarantees: the old file or the new one is there, whole; the new one if it was said to be.
+#[test]
+fn a_file_is_replaced_durably_or_not_at_all() {
+    let (root, path) = (Path::new("/sim"), Path::new("/sim/f"));
+    for after in 0.. {
+        let disk = SimDisk::new(root, Image::default(), 0);
+        create_durably(&disk, path, |file| file.write_all_at(b"old", 0)).unwrap();
+        disk.fail(sim::Fault::once(None, after));
+        let replaced = create_durably(&disk, path, |file| file.write_all_at(b"newer", 0));
+        disk.mend();
+        let names: Vec<_> = disk.list(root).unwrap().into_iter().map(|entry| entry.name).collect();
+        assert_eq!(names, ["f"], "{after}");
+        let later = SimDisk::new(root, disk.image().after_power_cut(sim::TearMode::LoseAll, 0), 0);
+        let found = content(&later, path);
+        match replaced {
+            Ok(_) => assert_eq!(found, b"newer"),
+            Err(_) => assert!(found == b"old" || found == b"newer", "{found:?}"),
+        }
+        if disk.num_failed() == 0 {
+            assert!(
+                after > 5,
+                "a file is removed, created, written, synced and renamed, and its directory synced"
+            );
+            return;
+        }
+    }
+}

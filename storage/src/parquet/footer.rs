@@ -12,6 +12,7 @@ use parquet::file::reader::ChunkReader;
 
 use super::own_checksum;
 use super::properties::FILE_FORMAT_VERSION;
+use crate::checksum::{Hasher, digits};
 use crate::data_files::DataFileReader;
 
 /// A footer's keys.
@@ -48,7 +49,7 @@ pub(crate) fn checksums(file: &DataFileReader) -> std::io::Result<Checksums> {
     // The footer, its length and the magic.
     let end_bytes = last.first_chunk().map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)) + 8);
     let end_at = size_bytes - end_bytes.min(size_bytes).min(MAX_END_BYTES);
-    let mut hasher = blake3::Hasher::new();
+    let mut hasher = Hasher::default();
     let mut at = 0;
     while at < end_at {
         let length = HASHED_BYTES.min((end_at - at) as usize);
@@ -58,14 +59,13 @@ pub(crate) fn checksums(file: &DataFileReader) -> std::io::Result<Checksums> {
     let mut end = file.read(end_at, (size_bytes - end_at) as usize)?.to_vec();
     let mut of_own = hasher.clone();
     hasher.update(&end);
-    let mut whole = [0; 16];
-    whole.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    let whole = hasher.checksum();
     let is_own = own_checksum::place_of(&end).map(|place| {
-        let digits = place..place + own_checksum::UNKNOWN.len();
-        let found = end[digits.clone()].to_vec();
-        end[digits].copy_from_slice(own_checksum::UNKNOWN.as_bytes());
+        let value = place..place + own_checksum::UNKNOWN.len();
+        let found = end[value.clone()].to_vec();
+        end[value].copy_from_slice(own_checksum::UNKNOWN.as_bytes());
         of_own.update(&end);
-        own_checksum::digits(&of_own.finalize()).as_bytes() == found
+        digits(of_own.checksum()).as_bytes() == found
     });
     Ok(Checksums { whole, is_own })
 }

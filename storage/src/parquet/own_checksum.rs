@@ -1,7 +1,7 @@
 //! The checksum that a file has of itself, in its footer: whoever has the file and no catalog can tell whether it is whole.
 //!
-//! It is the first 128 bits of BLAKE3 over the file with the 32 digits of the checksum as zeros, and they are put in place of
-//! the zeros afterwards. So the end of the file, from the page indexes on, waits in memory until all of it is there.
+//! It is that of the file with the 32 digits of the checksum as zeros, and they are put in place of the zeros afterwards. So the end of
+//! the file, from the page indexes on, waits in memory until all of it is there.
 
 /// The footer's key. It is written last of ours, so that its last occurrence in a file is this one, whatever the rows are.
 pub(super) const KEY: &str = "alula.checksum";
@@ -17,9 +17,4 @@ pub(super) fn place_of(bytes: &[u8]) -> Option<usize> {
     let at = bytes.windows(pattern.len()).rposition(|window| window == pattern)?;
     let place = at + pattern.len();
     (place + UNKNOWN.len() <= bytes.len()).then_some(place)
-}
-
-/// The first 128 bits, as text.
-pub(super) fn digits(hash: &blake3::Hash) -> String {
-    hash.to_hex()[..32].to_owned()
 }

@@ -16,6 +16,7 @@ use parquet::arrow::ArrowWriter;
 use super::properties::{footer, writer_properties};
 use super::{Partition, own_checksum};
 use crate::buffer::{sequences_of, timestamps_of};
+use crate::checksum::{Hasher, digits};
 use crate::disk::{Disk, DiskFile, create_dir_durably, sync_dir};
 use crate::layout::Layout;
 use crate::{Error, Result};
@@ -160,7 +161,7 @@ impl<'a> DataFileWriter<'a> {
         disk.rename(&self.temporary, &path).map_err(Error::io(&path, "cannot rename the data file"))?;
         sync_dir(disk, parent(&path))?;
         self.file.size_bytes = written.bytes;
-        self.file.checksum.copy_from_slice(&written.hasher.finalize().as_bytes()[..16]);
+        self.file.checksum = written.hasher.checksum();
         self.is_finished = true;
         Ok(self.file.clone())
     }
@@ -214,7 +215,7 @@ impl Bounds {
 #[derive(Debug)]
 struct HashingFile {
     file: Box<dyn DiskFile>,
-    hasher: blake3::Hasher,
+    hasher: Hasher,
     bytes: u64,
     /// The end of the file, once nothing but it is to come.
     end: Option<Vec<u8>>,
@@ -222,7 +223,7 @@ struct HashingFile {
 
 impl HashingFile {
     fn create(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
-        Ok(Self { file: disk.create(path)?, hasher: blake3::Hasher::new(), bytes: 0, end: None })
+        Ok(Self { file: disk.create(path)?, hasher: Hasher::default(), bytes: 0, end: None })
     }
 
     /// What is written from here on waits for [`Self::write_end`].
@@ -237,7 +238,7 @@ impl HashingFile {
             .ok_or_else(|| io::Error::other("the footer has no place for the checksum"))?;
         let mut hasher = self.hasher.clone();
         hasher.update(&end);
-        let digits = own_checksum::digits(&hasher.finalize());
+        let digits = digits(hasher.checksum());
         end[place..place + digits.len()].copy_from_slice(digits.as_bytes());
         self.write_all(&end)
     }

@@ -98,6 +98,11 @@ impl fmt::Debug for Backend {
 }
 
 impl Backend {
+    /// A directory below this one.
+    pub(crate) fn below(self, dir: &str) -> Self {
+        Self { prefix: self.prefix.join(dir), ..self }
+    }
+
     /// Builds the client. Nothing is sent yet.
     ///
     /// # Errors

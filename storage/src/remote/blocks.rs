@@ -8,13 +8,6 @@ use bytes::{Bytes, BytesMut};
 /// Size of the blocks of files that are uploaded from here on; a file keeps those that it was uploaded with.
 pub(super) const BLOCK_BYTES: u32 = 1 << 20;
 
-/// BLAKE3, cut to 128 bits.
-pub(super) fn hash_block(bytes: &[u8]) -> [u8; 16] {
-    let mut hash = [0; 16];
-    hash.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
-    hash
-}
-
 /// The blocks that hold `ranges`, each once, in order.
 pub(super) fn blocks_of(ranges: &[Range<u64>], block_bytes: u64) -> Vec<u64> {
     let mut blocks: Vec<u64> = ranges

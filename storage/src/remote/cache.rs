@@ -13,8 +13,8 @@ use foyer::{
     PsyncIoEngineConfig, RecoverMode, Spawner,
 };
 
-use super::blocks::hash_block;
 use super::objects::Failure;
+use crate::checksum::checksum_of;
 use crate::{Error, Result};
 
 /// What the cache writes and evicts at a time. Units: bytes.
@@ -137,7 +137,7 @@ impl BlockCache {
         let fetched = fetch();
         let fetched = async move {
             let bytes = fetched.await?;
-            if hash_block(&bytes) == hash {
+            if checksum_of(&bytes) == hash {
                 Ok(Block { bytes, is_verified: AtomicBool::new(true) })
             } else {
                 Err(Failure::Damaged)
@@ -174,7 +174,7 @@ fn verify(block: &Block, hash: [u8; 16]) -> bool {
     if block.is_verified.load(Ordering::Relaxed) {
         return true;
     }
-    let is_right = hash_block(&block.bytes) == hash;
+    let is_right = checksum_of(&block.bytes) == hash;
     block.is_verified.store(is_right, Ordering::Relaxed);
     is_right
 }

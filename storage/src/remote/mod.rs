@@ -49,13 +49,13 @@ use tokio::time::timeout;
 
 pub(crate) use address::Backend;
 pub use address::RemoteUrl;
-pub(crate) use objects::Patience;
+pub(crate) use objects::{Failure, Listed, Objects, Patience, Put, Upload};
 
-use self::blocks::{blocks_of, cut, hash_block, range_of};
+use self::blocks::{blocks_of, cut, range_of};
 use self::cache::{BlockCache, BlockKey};
-use self::objects::{Failure, Objects};
 use self::owner::Owner;
-use self::upload::blocking;
+use crate::blocking::blocking;
+use crate::checksum::{Hasher, checksum_of};
 use crate::config::RemoteConfig;
 use crate::disk::DiskFile;
 use crate::layout::Layout;
@@ -135,12 +135,13 @@ impl RemoteTier {
         catalog: &Arc<Catalog>,
         store_uuid: [u8; 16],
     ) -> Result<Arc<Self>> {
+        let dir = format!("{:032x}", u128::from_be_bytes(store_uuid));
         #[cfg(test)]
         if let Some(test) = &config.backend {
-            let objects = Objects::new(test.backend.clone(), store_uuid, test.patience);
+            let objects = Objects::new(test.backend.clone().below(&dir), test.patience);
             return Self::open_on(objects, test.multipart_above, config, layout, catalog);
         }
-        let objects = Objects::new(Backend::open(&config.url)?, store_uuid, Patience::default());
+        let objects = Objects::new(Backend::open(&config.url)?.below(&dir), Patience::default());
         Self::open_on(objects, upload::MULTIPART_ABOVE, config, layout, catalog)
     }
 
@@ -256,7 +257,7 @@ impl RemoteTier {
         let _permit = self.reads.acquire().await;
         for _ in 0..2 {
             let bytes = self.objects.get(name, range.clone()).await?;
-            if hash_block(&bytes) == hash {
+            if checksum_of(&bytes) == hash {
                 self.note_success();
                 return Ok(bytes);
             }
@@ -296,7 +297,7 @@ impl RemoteTier {
         let target = disk.create(&path).map_err(io("cannot create the file"))?;
         // Its bytes stay as long as it is open.
         disk.remove_file(&path).map_err(io("cannot remove the file"))?;
-        let mut hasher = blake3::Hasher::new();
+        let mut hasher = Hasher::default();
         for at in (0..file.size_bytes).step_by(DOWNLOADED_BYTES as usize) {
             let range = at..(at + DOWNLOADED_BYTES).min(file.size_bytes);
             let (tier, name) = (Arc::clone(self), object_name(file));
@@ -311,7 +312,7 @@ impl RemoteTier {
             hasher.update(&bytes);
             target.write_all_at(&bytes, at).map_err(io("cannot write the file"))?;
         }
-        if hasher.finalize().as_bytes()[..16] != file.checksum {
+        if hasher.checksum() != file.checksum {
             return Err(Error::CorruptFile { file: object_name(file) });
         }
         Ok(target)

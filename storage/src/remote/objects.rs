@@ -1,12 +1,12 @@
-//! Requests to the object store: each within a time limit, and tried again where that may help.
+//! Requests to an object store: each within a time limit, and tried again where that may help.
 //!
-//! Names are those of [`super::object_name`]; the directory of the store is added here.
+//! Names are relative to the directory of the [`Backend`], which is added here.
 
 use std::error::Error as StdError;
 use std::fs::{self, File};
 use std::future::Future;
 use std::io;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
@@ -16,10 +16,11 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{MultipartId, ObjectMeta, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tokio::time::{sleep, timeout};
 
 use super::address::Backend;
+use crate::blocking::blocking;
 use crate::{Error, Result};
 
 /// How long a request may take, and how often it is made.
@@ -47,7 +48,7 @@ impl Default for Patience {
 
 /// Why the object store did not do as asked. Cheap to clone: several readers may wait for one request.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub enum Failure {
     #[error("a request failed")]
     Store(#[source] Arc<object_store::Error>),
     #[error("no answer within {0:?}")]
@@ -101,39 +102,46 @@ impl Failure {
 
 /// What a put that creates found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Put {
+pub(crate) enum Put {
     Created,
     /// It was there: from an attempt whose answer was lost, or from before a crash.
     Existed,
 }
 
-/// The objects of one store.
+/// An object that is there.
 #[derive(Clone, Debug)]
-pub(super) struct Objects {
+pub(crate) struct Listed {
+    pub name: String,
+    pub size_bytes: u64,
+}
+
+/// An upload in parts that is under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Upload<'a> {
+    pub name: &'a str,
+    pub id: &'a MultipartId,
+}
+
+/// The objects in one directory of an object store.
+#[derive(Clone, Debug)]
+pub(crate) struct Objects {
     backend: Backend,
-    prefix: Path,
     patience: Patience,
 }
 
 impl Objects {
-    pub(super) fn new(backend: Backend, store_uuid: [u8; 16], patience: Patience) -> Self {
-        let prefix = backend.prefix.clone().join(format!("{:032x}", u128::from_be_bytes(store_uuid)));
-        Self { backend, prefix, patience }
+    pub(crate) fn new(backend: Backend, patience: Patience) -> Self {
+        Self { backend, patience }
     }
 
-    /// For uploads in parts, if the store has them.
-    pub(super) fn multipart(&self) -> Option<&Arc<dyn MultipartStore>> {
-        self.backend.multipart.as_ref()
-    }
-
-    pub(super) fn location(&self, name: &str) -> Path {
-        name.split('/').fold(self.prefix.clone(), Path::join)
+    fn location(&self, name: &str) -> Path {
+        name.split('/').fold(self.backend.prefix.clone(), Path::join)
     }
 
     /// Puts an object that is not there yet.
     ///
     /// Durable: if it was created; one that existed may be there only in part.
-    pub(super) async fn put_new(&self, name: &str, payload: &PutPayload) -> Result<Put, Failure> {
+    pub(crate) async fn put_new(&self, name: &str, payload: &PutPayload) -> Result<Put, Failure> {
         self.check_root().await?;
         let created = match self.put(name, payload, PutMode::Create).await {
             Ok(()) => Put::Created,
@@ -143,7 +151,7 @@ impl Objects {
             // A store without conditional writes. Nobody else writes this name.
             Err(Failure::Store(error)) if is_unsupported(&error) => match self.size(name).await? {
                 Some(_) => Put::Existed,
-                None => self.put(name, payload, PutMode::Overwrite).await.map(|()| Put::Created)?,
+                None => self.replace(name, payload).await.map(|()| Put::Created)?,
             },
             Err(failure) => return Err(failure),
         };
@@ -151,6 +159,11 @@ impl Objects {
             self.sync_local(name).await?;
         }
         Ok(created)
+    }
+
+    /// Puts an object in the place of one that may be there.
+    pub(crate) async fn replace(&self, name: &str, payload: &PutPayload) -> Result<(), Failure> {
+        self.put(name, payload, PutMode::Overwrite).await
     }
 
     async fn put(&self, name: &str, payload: &PutPayload, mode: PutMode) -> Result<(), Failure> {
@@ -163,7 +176,7 @@ impl Objects {
     }
 
     /// Units: bytes. None if there is no such object.
-    pub(super) async fn size(&self, name: &str) -> Result<Option<u64>, Failure> {
+    pub(crate) async fn size(&self, name: &str) -> Result<Option<u64>, Failure> {
         let location = self.location(name);
         match self.attempt(0, || self.backend.store.head(&location)).await {
             Ok(meta) => Ok(Some(meta.size)),
@@ -173,7 +186,7 @@ impl Objects {
     }
 
     /// All bytes of a range.
-    pub(super) async fn get(&self, name: &str, range: Range<u64>) -> Result<Bytes, Failure> {
+    pub(crate) async fn get(&self, name: &str, range: Range<u64>) -> Result<Bytes, Failure> {
         let location = self.location(name);
         let length = range.end - range.start;
         let got = self.attempt(length, || self.backend.store.get_range(&location, range.clone())).await;
@@ -189,13 +202,28 @@ impl Objects {
     }
 
     /// Whether the object is gone; it is if it never was there.
-    pub(super) async fn delete(&self, name: &str) -> Result<(), Failure> {
+    pub(crate) async fn delete(&self, name: &str) -> Result<(), Failure> {
         self.check_root().await?;
         let location = self.location(name);
         match self.attempt(0, || self.backend.store.delete(&location)).await {
             Err(failure) if !failure.is_not_found() => Err(failure),
             _ => Ok(()),
         }
+    }
+
+    /// Every object below a directory, at any depth, in no order.
+    pub(crate) async fn list(&self, dir: &str) -> Result<Vec<Listed>, Failure> {
+        let dir = &self.location(dir);
+        self.repeat(|| async move {
+            let mut listed = Vec::new();
+            self.list_each(dir, |name, object| {
+                listed.push(Listed { name, size_bytes: object.size });
+                ControlFlow::Continue(())
+            })
+            .await?;
+            Ok(listed)
+        })
+        .await
     }
 
     /// Names of objects older than `age` of which `is_orphan` says so, at most `limit`.
@@ -206,49 +234,102 @@ impl Objects {
         is_orphan: impl Fn(&str) -> bool,
     ) -> Result<Vec<String>, Failure> {
         let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
-        let mut objects = self.backend.store.list(Some(&self.prefix));
         let mut names = Vec::new();
-        while names.len() < limit {
-            let next = timeout(self.patience.request, objects.try_next()).await;
-            let next = next.map_err(|_| Failure::TimedOut(self.patience.request))?;
-            let Some(object) = next.map_err(|error| Failure::Store(Arc::new(error)))? else { break };
-            let Some(parts) = object.location.prefix_match(&self.prefix) else { continue };
-            let name = parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/");
+        self.list_each(&self.backend.prefix, |name, object| {
             if SystemTime::from(object.last_modified) < before && is_orphan(&name) {
                 names.push(name);
             }
-        }
+            if names.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })
+        .await?;
         Ok(names)
     }
 
-    pub(super) async fn put_part(
+    /// Calls `each` with every object below `dir` until it wants no more. Each page has the time of a request.
+    async fn list_each(
         &self,
-        upload: &Upload<'_>,
+        dir: &Path,
+        mut each: impl FnMut(String, ObjectMeta) -> ControlFlow<()>,
+    ) -> Result<(), Failure> {
+        let mut objects = self.backend.store.list(Some(dir));
+        while let Some(object) = within(self.patience.request, objects.try_next()).await? {
+            let Some(parts) = object.location.prefix_match(&self.backend.prefix) else { continue };
+            let name = parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/");
+            if each(name, object).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a large object can be put in parts.
+    pub(super) fn takes_parts(&self) -> bool {
+        self.backend.multipart.is_some()
+    }
+
+    fn multipart(&self) -> Result<&dyn MultipartStore, Failure> {
+        let none = || Failure::local("a directory takes no uploads in parts");
+        self.backend.multipart.as_deref().ok_or_else(none)
+    }
+
+    pub(crate) async fn begin_upload(&self, name: &str) -> Result<MultipartId, Failure> {
+        let (store, location) = (self.multipart()?, self.location(name));
+        self.attempt(0, || store.create_multipart(&location)).await
+    }
+
+    /// Puts the part of this number, from 0 on. Stores take parts from 5 MiB on, and at most 10,000 of them.
+    pub(crate) async fn put_part(
+        &self,
+        upload: Upload<'_>,
         part: usize,
         payload: &PutPayload,
     ) -> Result<PartId, Failure> {
+        let (store, location) = (self.multipart()?, self.location(upload.name));
         let bytes = payload.content_length() as u64;
-        self.attempt(bytes, || upload.store.put_part(&upload.location, upload.id, part, payload.clone()))
-            .await
+        self.attempt(bytes, || store.put_part(&location, upload.id, part, payload.clone())).await
     }
 
-    /// Makes a request until it succeeds, fails for good, or was made often enough.
-    pub(super) async fn attempt<T, F>(&self, bytes: u64, request: impl Fn() -> F) -> Result<T, Failure>
+    /// Makes one object of the parts. Where the answer to an attempt was lost, it may be there in spite of a failure.
+    pub(crate) async fn complete_upload(
+        &self,
+        upload: Upload<'_>,
+        parts: Vec<PartId>,
+    ) -> Result<(), Failure> {
+        let (store, location) = (self.multipart()?, self.location(upload.name));
+        self.attempt(0, || store.complete_multipart(&location, upload.id, parts.clone())).await.map(drop)
+    }
+
+    /// Whether the upload is gone; it is if it never was there.
+    pub(crate) async fn abort_upload(&self, upload: Upload<'_>) -> Result<(), Failure> {
+        let (store, location) = (self.multipart()?, self.location(upload.name));
+        match self.attempt(0, || store.abort_multipart(&location, upload.id)).await {
+            Err(failure) if !failure.is_not_found() => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a request until it succeeds, fails for good, or was made often enough, each time within the limit for `bytes`.
+    async fn attempt<T, F>(&self, bytes: u64, request: impl Fn() -> F) -> Result<T, Failure>
     where
         F: Future<Output = object_store::Result<T>>,
     {
-        let Patience { attempts, mut pause, request: base, slowest_link } = self.patience;
-        let limit = base + Duration::from_secs(bytes / slowest_link);
+        let limit = self.patience.request + Duration::from_secs(bytes / self.patience.slowest_link);
+        self.repeat(|| within(limit, request())).await
+    }
+
+    async fn repeat<T, F>(&self, request: impl Fn() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let Patience { attempts, mut pause, .. } = self.patience;
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let failure = match timeout(limit, request()).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => Failure::Store(Arc::new(error)),
-                Err(_) => Failure::TimedOut(limit),
-            };
-            if failure.is_final() || attempt >= attempts {
-                return Err(failure);
+            match request().await {
+                Err(failure) if !failure.is_final() && attempt < attempts => {
+                    tracing::debug!(error = &failure as &dyn StdError, "trying again in {pause:?}");
+                }
+                ended => return ended,
             }
             sleep(pause).await;
             pause *= 4;
@@ -258,24 +339,30 @@ impl Objects {
     /// Fails where the objects are files and their directory is not there: not mounted, most likely.
     async fn check_root(&self) -> Result<(), Failure> {
         let Some(root) = self.backend.local_root.clone() else { return Ok(()) };
-        blocking(move || if root.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) })
-            .await
-            .map_err(|_: io::Error| Failure::local("the directory of the remote tier is not there"))
+        match blocking(move || Ok(root.is_dir())).await {
+            Ok(true) => Ok(()),
+            _ => Err(Failure::local("the directory of the remote tier is not there")),
+        }
     }
 
     /// Where the objects are files: makes one durable and private, which the client does not.
     async fn sync_local(&self, name: &str) -> Result<(), Failure> {
         let Some(root) = self.backend.local_root.clone() else { return Ok(()) };
         let path = PathBuf::from("/").join(self.location(name).as_ref());
-        blocking(move || sync_file(&path, &root)).await.map_err(Failure::local)
+        blocking(move || sync_file(&path, &root).map_err(Error::io(&path, "cannot sync the object")))
+            .await
+            .map_err(Failure::local)
     }
 }
 
-/// An upload in parts that is under way.
-pub(super) struct Upload<'a> {
-    pub store: &'a dyn MultipartStore,
-    pub location: Path,
-    pub id: &'a String,
+async fn within<T>(
+    limit: Duration,
+    request: impl Future<Output = object_store::Result<T>>,
+) -> Result<T, Failure> {
+    match timeout(limit, request).await {
+        Ok(answer) => answer.map_err(|error| Failure::Store(Arc::new(error))),
+        Err(_) => Err(Failure::TimedOut(limit)),
+    }
 }
 
 fn is_unsupported(error: &object_store::Error) -> bool {
@@ -298,9 +385,4 @@ fn sync_file(path: &FilePath, root: &FilePath) -> io::Result<()> {
         File::open(dir)?.sync_all()?;
     }
     Ok(())
-}
-
-/// Runs what blocks on the runtime's own threads for that.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }

@@ -10,7 +10,8 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::objects::{Objects, Put};
-use crate::disk::{read_exact_at, sync_dir};
+use crate::blocking::blocking;
+use crate::disk::{create_durably, read_exact_at};
 use crate::layout::Layout;
 use crate::{Error, Result};
 
@@ -38,9 +39,7 @@ impl Owner {
     pub(super) async fn claim(&self, objects: &Objects) -> Result<()> {
         let claimed = self.is_ours.get_or_try_init(|| async {
             let layout = self.layout.clone();
-            let number = tokio::task::spawn_blocking(move || own_number(&layout))
-                .await
-                .map_err(|_| Error::ThreadEnded("alula-remote"))??;
+            let number = blocking(move || own_number(&layout)).await?;
             let unavailable = |failure: super::objects::Failure| failure.unavailable("claim the tier");
             let put =
                 objects.put_new(OBJECT, &PutPayload::from(number.clone())).await.map_err(unavailable)?;
@@ -70,14 +69,7 @@ fn own_number(layout: &Layout) -> Result<String> {
         return Ok(String::from_utf8_lossy(&bytes).into_owned());
     }
     let number = Uuid::now_v7().simple().to_string();
-    let temporary = path.with_extension("tmp");
-    let write = || {
-        let file = disk.create(&temporary)?;
-        file.write_all_at(number.as_bytes(), 0)?;
-        file.sync_data()?;
-        disk.rename(&temporary, &path)
-    };
-    write().map_err(io("cannot write the file"))?;
-    sync_dir(disk, layout.root())?;
+    create_durably(disk, &path, |file| file.write_all_at(number.as_bytes(), 0))
+        .map_err(io("cannot write the file"))?;
     Ok(number)
 }

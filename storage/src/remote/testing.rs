@@ -9,7 +9,7 @@ use std::time::Duration;
 use alula_catalog::DataFile;
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
@@ -30,7 +30,7 @@ pub(crate) struct TestBackend {
     pub multipart_above: u64,
 }
 
-/// An object store that can fail, lose its answers, or be down.
+/// An object store that can fail, lose its answers, be down, or fall silent.
 #[derive(Debug)]
 pub(crate) struct FaultyStore {
     inner: InMemory,
@@ -40,6 +40,10 @@ pub(crate) struct FaultyStore {
     /// Of 100 requests, how many have their effect, and an error for an answer.
     pub unanswered: AtomicUsize,
     pub is_down: AtomicBool,
+    /// Completing an upload in parts has its effect, and an error for an answer.
+    pub completions_unanswered: AtomicBool,
+    /// Requests until none is answered any more.
+    pub answered: AtomicUsize,
     /// Uploads in parts that were neither completed nor aborted.
     pub open_uploads: AtomicUsize,
     pub num_gets: AtomicUsize,
@@ -53,19 +57,26 @@ impl FaultyStore {
             failing: AtomicUsize::new(0),
             unanswered: AtomicUsize::new(0),
             is_down: AtomicBool::new(false),
+            completions_unanswered: AtomicBool::new(false),
+            answered: AtomicUsize::new(usize::MAX),
             open_uploads: AtomicUsize::new(0),
             num_gets: AtomicUsize::new(0),
         })
     }
 
-    /// Settings of a tier in this store that moves every file at once.
-    pub(crate) fn config(self: &Arc<Self>) -> RemoteConfig {
-        let backend = Backend {
+    /// A directory of this store.
+    pub(crate) fn backend(self: &Arc<Self>, prefix: &str) -> Backend {
+        Backend {
             store: Arc::clone(self) as _,
             multipart: Some(Arc::clone(self) as _),
-            prefix: Path::from("tier"),
+            prefix: Path::from(prefix),
             local_root: None,
-        };
+        }
+    }
+
+    /// Settings of a tier in this store that moves every file at once.
+    pub(crate) fn config(self: &Arc<Self>) -> RemoteConfig {
+        let backend = self.backend("tier");
         let patience = Patience { attempts: 3, pause: Duration::from_millis(1), ..Patience::default() };
         let url: RemoteUrl = "s3://unused/tier".parse().unwrap();
         RemoteConfig {
@@ -115,7 +126,20 @@ impl FaultyStore {
         ((x ^ (x >> 31)) % 100) as usize
     }
 
-    fn before(&self) -> Result<()> {
+    /// Takes one of the requests that are answered.
+    fn is_silent(&self) -> bool {
+        let less = |left: usize| if left == usize::MAX { Some(left) } else { left.checked_sub(1) };
+        self.answered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err()
+    }
+
+    async fn before(&self) -> Result<()> {
+        if self.is_silent() {
+            std::future::pending::<()>().await;
+        }
+        self.may_fail()
+    }
+
+    fn may_fail(&self) -> Result<()> {
         if self.is_down.load(Ordering::Relaxed) || self.roll() < self.failing.load(Ordering::Relaxed) {
             return Err(broken());
         }
@@ -141,7 +165,7 @@ impl fmt::Display for FaultyStore {
 impl ObjectStore for FaultyStore {
     async fn put_opts(&self, at: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         assert!(matches!(options.mode, PutMode::Create), "an object is never overwritten");
-        self.before()?;
+        self.before().await?;
         self.after(self.inner.put_opts(at, payload, options).await?)
     }
 
@@ -151,26 +175,32 @@ impl ObjectStore for FaultyStore {
 
     async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
         self.num_gets.fetch_add(1, Ordering::Relaxed);
-        self.before()?;
+        self.before().await?;
         self.after(self.inner.get_opts(at, options).await?)
     }
 
     async fn get_ranges(&self, at: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.before()?;
+        self.before().await?;
         self.after(self.inner.get_ranges(at, ranges).await?)
     }
 
     fn delete_stream(&self, at: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        if let Err(error) = self.before() {
-            return futures::stream::iter([Err(error)]).boxed();
+        if self.is_silent() {
+            return stream::pending().boxed();
         }
-        self.inner.delete_stream(at)
+        match self.may_fail() {
+            Ok(()) => self.inner.delete_stream(at),
+            Err(error) => stream::iter([Err(error)]).boxed(),
+        }
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        match self.before() {
+        if self.is_silent() {
+            return stream::pending().boxed();
+        }
+        match self.may_fail() {
             Ok(()) => self.inner.list(prefix),
-            Err(error) => futures::stream::iter([Err(error)]).boxed(),
+            Err(error) => stream::iter([Err(error)]).boxed(),
         }
     }
 
@@ -186,26 +216,29 @@ impl ObjectStore for FaultyStore {
 #[async_trait]
 impl MultipartStore for FaultyStore {
     async fn create_multipart(&self, at: &Path) -> Result<MultipartId> {
-        self.before()?;
+        self.before().await?;
         let id = self.inner.create_multipart(at).await?;
         self.open_uploads.fetch_add(1, Ordering::Relaxed);
         Ok(id)
     }
 
     async fn put_part(&self, at: &Path, id: &MultipartId, part: usize, data: PutPayload) -> Result<PartId> {
-        self.before()?;
+        self.before().await?;
         self.after(self.inner.put_part(at, id, part, data).await?)
     }
 
     async fn complete_multipart(&self, at: &Path, id: &MultipartId, parts: Vec<PartId>) -> Result<PutResult> {
-        self.before()?;
+        self.before().await?;
         let completed = self.inner.complete_multipart(at, id, parts).await?;
         self.open_uploads.fetch_sub(1, Ordering::Relaxed);
+        if self.completions_unanswered.load(Ordering::Relaxed) {
+            return Err(broken());
+        }
         self.after(completed)
     }
 
     async fn abort_multipart(&self, at: &Path, id: &MultipartId) -> Result<()> {
-        self.before()?;
+        self.before().await?;
         // As S3 does. In memory it is an error of no kind.
         let not_found = |_| Error::NotFound { path: at.to_string(), source: "NoSuchUpload".into() };
         self.inner.abort_multipart(at, id).await.map_err(not_found)?;

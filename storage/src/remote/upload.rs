@@ -13,18 +13,20 @@ use std::sync::Arc;
 
 use alula_catalog::{BlockHashes, Catalog, DataFile, RemoteUpload};
 use bytes::Bytes;
+use object_store::PutPayload;
 use object_store::multipart::PartId;
-use object_store::{MultipartId, PutPayload};
 
-use super::blocks::{BLOCK_BYTES, hash_block, range_of};
+use super::blocks::{BLOCK_BYTES, range_of};
 use super::objects::{Failure, Put, Upload};
 use super::{RemoteTier, object_name};
+use crate::blocking::blocking;
+use crate::checksum::{Hasher, checksum_of};
 use crate::disk::{DiskFile, read_exact_at};
 use crate::{Error, Result};
 
 /// Larger files go up in parts.
 pub(super) const MULTIPART_ABOVE: u64 = 64 << 20;
-/// Blocks of a part. The stores take parts from 5 MiB on, and at most 10,000 of them.
+/// Blocks of a part.
 const PART_BLOCKS: u64 = 8;
 const UPLOADING: &str = "upload a data file";
 
@@ -45,7 +47,7 @@ impl RemoteTier {
             layout.disk().open(&path).map_err(Error::io(&path, "cannot open the data file"))
         });
         let mut source = Source::new(&file, opened.await?.into());
-        let in_parts = file.size_bytes > self.multipart_above && self.objects.multipart().is_some();
+        let in_parts = file.size_bytes > self.multipart_above && self.objects.takes_parts();
         let _room = self
             .upload_room(if in_parts { PART_BLOCKS * u64::from(BLOCK_BYTES) } else { file.size_bytes })
             .await?;
@@ -83,19 +85,17 @@ impl RemoteTier {
     }
 
     async fn upload_parts(&self, file: &DataFile, name: &str, source: Source) -> Result<BlockHashes> {
-        let Some(store) = self.objects.multipart() else { return Err(Error::ThreadEnded("alula-remote")) };
-        let location = self.objects.location(name);
-        let unavailable = |failure: Failure| failure.unavailable(UPLOADING);
         if let Some(hashes) = self.uploaded_before(file, name, &source).await? {
             return Ok(hashes);
         }
-        let id = self.objects.attempt(0, || store.create_multipart(&location)).await.map_err(unavailable)?;
-        let upload = RemoteUpload { object_name: name.to_owned(), upload_id: id.clone() };
+        let begun = self.objects.begin_upload(name).await;
+        let id = begun.map_err(|failure| failure.unavailable(UPLOADING))?;
+        let upload = RemoteUpload { object_name: name.to_owned(), upload_id: id };
         self.on_catalog(&upload, Catalog::note_upload).await?;
-        let parts = Upload { store: store.as_ref(), location: location.clone(), id: &id };
-        let put = self.put_parts(file, source, &parts).await;
+        let parts = parts_of(&upload);
+        let put = self.put_parts(file, source, parts).await;
         let completed = match put {
-            Ok((hashes, parts)) => self.complete(file, name, &id, parts, &hashes).await.map(|()| hashes),
+            Ok((hashes, put)) => self.complete(file, parts, put, &hashes).await.map(|()| hashes),
             Err(error) => Err(error),
         };
         match completed {
@@ -117,7 +117,7 @@ impl RemoteTier {
         &self,
         file: &DataFile,
         mut source: Source,
-        upload: &Upload<'_>,
+        upload: Upload<'_>,
     ) -> Result<(BlockHashes, Vec<PartId>)> {
         let all = source_blocks(file);
         let mut parts = Vec::new();
@@ -135,19 +135,14 @@ impl RemoteTier {
     async fn complete(
         &self,
         file: &DataFile,
-        name: &str,
-        id: &MultipartId,
+        upload: Upload<'_>,
         parts: Vec<PartId>,
         hashes: &BlockHashes,
     ) -> Result<()> {
-        let Some(store) = self.objects.multipart() else { return Err(Error::ThreadEnded("alula-remote")) };
-        let location = self.objects.location(name);
-        let completed =
-            self.objects.attempt(0, || store.complete_multipart(&location, id, parts.clone())).await;
-        match completed {
-            Ok(_) => Ok(()),
+        match self.objects.complete_upload(upload, parts).await {
+            Ok(()) => Ok(()),
             Err(failure) => {
-                if self.has_content(file, name, hashes).await? {
+                if self.has_content(file, upload.name, hashes).await? {
                     Ok(())
                 } else {
                     Err(failure.unavailable(UPLOADING))
@@ -183,7 +178,7 @@ impl RemoteTier {
         }
         for (block, hash) in hashes.hashes.iter().enumerate() {
             let range = range_of(block as u64, hashes.block_bytes.into(), file.size_bytes);
-            if hash_block(&self.objects.get(name, range).await.map_err(unavailable)?) != *hash {
+            if checksum_of(&self.objects.get(name, range).await.map_err(unavailable)?) != *hash {
                 return Ok(false);
             }
         }
@@ -192,15 +187,10 @@ impl RemoteTier {
 
     /// Ends an upload that was begun and is not under way.
     pub(super) async fn abort(&self, upload: &RemoteUpload) -> Result<()> {
-        if let Some(store) = self.objects.multipart() {
-            let location = self.objects.location(&upload.object_name);
-            let aborted =
-                self.objects.attempt(0, || store.abort_multipart(&location, &upload.upload_id)).await;
-            if let Err(failure) = aborted
-                && !failure.is_not_found()
-            {
-                return Err(failure.unavailable("abort an upload"));
-            }
+        // A store without uploads in parts has none that could be left.
+        if self.objects.takes_parts() {
+            let aborted = self.objects.abort_upload(parts_of(upload)).await;
+            aborted.map_err(|failure| failure.unavailable("abort an upload"))?;
         }
         self.on_catalog(upload, Catalog::forget_upload).await
     }
@@ -215,6 +205,10 @@ impl RemoteTier {
     }
 }
 
+fn parts_of(upload: &RemoteUpload) -> Upload<'_> {
+    Upload { name: &upload.object_name, id: &upload.upload_id }
+}
+
 fn source_blocks(file: &DataFile) -> Range<u64> {
     0..file.size_bytes.div_ceil(BLOCK_BYTES.into())
 }
@@ -225,7 +219,7 @@ struct Source {
     name: String,
     size_bytes: u64,
     checksum: [u8; 16],
-    hasher: blake3::Hasher,
+    hasher: Hasher,
     hashes: Vec<[u8; 16]>,
 }
 
@@ -236,7 +230,7 @@ impl Source {
             name: object_name(file),
             size_bytes: file.size_bytes,
             checksum: file.checksum,
-            hasher: blake3::Hasher::new(),
+            hasher: Hasher::default(),
             hashes: Vec::new(),
         }
     }
@@ -258,7 +252,7 @@ impl Source {
                     },
                 })?;
                 self.hasher.update(&bytes);
-                self.hashes.push(hash_block(&bytes));
+                self.hashes.push(checksum_of(&bytes));
                 read.push(Bytes::from(bytes));
             }
             Ok((self, read))
@@ -268,16 +262,9 @@ impl Source {
 
     /// After the last block: the hashes, if the file is what was written.
     fn finish(self) -> Result<BlockHashes> {
-        if self.hasher.finalize().as_bytes()[..16] != self.checksum {
+        if self.hasher.checksum() != self.checksum {
             return Err(Error::CorruptFile { file: self.name });
         }
         Ok(BlockHashes { block_bytes: BLOCK_BYTES, hashes: self.hashes })
     }
-}
-
-/// Runs what blocks on the runtime's own threads for that.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::ThreadEnded("alula-remote"))?
 }

@@ -13,7 +13,7 @@ use std::io;
 
 use alula_catalog::SequenceNumber;
 
-use crate::disk::{DiskFile, read_exact_at};
+use crate::disk::{DiskFile, create_durably, read_exact_at};
 use crate::layout::Layout;
 
 const SLOT_BYTES: usize = 16;
@@ -36,17 +36,10 @@ impl Mark {
         store_uuid: [u8; 16],
         durable_seq: SequenceNumber,
     ) -> io::Result<Self> {
-        let (disk, path) = (layout.disk(), layout.mark());
-        let temporary = path.with_extension("tmp");
-        // Never one that an earlier attempt failed to sync.
-        let _ = disk.remove_file(&temporary);
-        let file = disk.create(&temporary)?;
-        for at in SLOTS_AT {
-            file.write_all_at(&encode(store_uuid, durable_seq), at)?;
-        }
-        file.sync_data()?;
-        disk.rename(&temporary, &path)?;
-        disk.sync_dir(&layout.wal_dir())?;
+        let slot = encode(store_uuid, durable_seq);
+        let file = create_durably(layout.disk(), &layout.mark(), |file| {
+            SLOTS_AT.into_iter().try_for_each(|at| file.write_all_at(&slot, at))
+        })?;
         Ok(Self { file, store_uuid, next_slot: 0 })
     }
 

@@ -7,7 +7,7 @@ use alula_catalog::SequenceNumber;
 
 use super::format::{FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES, Seal, SegmentHeader};
 use super::salt::Salt;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, create_durably};
 
 /// A segment that this process created and writes to.
 ///
@@ -32,14 +32,7 @@ impl Segment {
     /// Durable: header and name survive power loss when this returns. A file of the same name can only be a segment in
     /// which nothing was ever acknowledged, and is replaced.
     pub(super) fn create(disk: &dyn Disk, path: &Path, header: &SegmentHeader) -> io::Result<Self> {
-        let temporary = path.with_extension("wal.tmp");
-        // Never one that an earlier attempt failed to sync.
-        let _ = disk.remove_file(&temporary);
-        let file = disk.create(&temporary)?;
-        file.write_all_at(&header.encode(), 0)?;
-        file.sync_data()?;
-        disk.rename(&temporary, path)?;
-        disk.sync_dir(path.parent().unwrap_or(Path::new(".")))?;
+        let file = create_durably(disk, path, |file| file.write_all_at(&header.encode(), 0))?;
         let start = SEGMENT_HEADER_BYTES as u64;
         Ok(Self {
             file,

@@ -9,7 +9,7 @@ use super::{Claim, Existing, Listed, Source, Target};
 use crate::Error;
 use crate::backup::manifest::{Checksum, FILE_LIST, POOL, SNAPSHOTS, WAL, in_snapshot};
 use crate::backup::{Error as BackupError, Result};
-use crate::disk::{Disk, DiskFile, create_dir_durably, read_exact_at, sync_dir};
+use crate::disk::{Disk, create_dir_durably, create_durably, read_exact_at, sync_dir};
 
 #[derive(Debug)]
 pub(in crate::backup) struct Directory {
@@ -75,23 +75,16 @@ impl Directory {
         Ok(())
     }
 
-    /// Writes a file under a temporary name, and gives it its own when all of it is on disk.
-    fn copy(
-        &self,
-        path: &Path,
-        temporary: &Path,
-        fill: impl FnOnce(&dyn DiskFile) -> Result<Checksum>,
-    ) -> Result<Checksum> {
-        let copied = || -> Result<Checksum> {
-            let file = self.disk.create(temporary).map_err(Error::io(temporary, "cannot create the file"))?;
-            let checksum = fill(file.as_ref())?;
-            file.sync_data().map_err(Error::io(temporary, "cannot sync the file"))?;
-            self.disk.rename(temporary, path).map_err(Error::io(path, "cannot rename the file"))?;
-            Ok(checksum)
-        };
-        copied().inspect_err(|_| {
-            let _ = self.disk.remove_file(temporary);
-        })
+    /// Copies a file under a temporary name, and gives it its own when all of it is on disk.
+    fn copy(&self, source: &Source<'_>, path: &Path, temporary: &Path) -> Result<Checksum> {
+        let file = self.disk.create(temporary).map_err(Error::io(temporary, "cannot create the file"))?;
+        let checksum = source.read(|bytes, at| {
+            let written = file.write_all_at(&bytes, at);
+            Ok(written.map_err(Error::io(temporary, "cannot write the file"))?)
+        })?;
+        file.sync_data().map_err(Error::io(temporary, "cannot sync the file"))?;
+        self.disk.rename(temporary, path).map_err(Error::io(path, "cannot rename the file"))?;
+        Ok(checksum)
     }
 
     /// Whether the file could be given a second name.
@@ -157,23 +150,17 @@ impl Target for Directory {
             }
         }
         let temporary = self.path(&format!("{name}.{snapshot}.tmp"));
-        self.copy(&path, &temporary, |file| {
-            source.read(|bytes, at| {
-                let written = file.write_all_at(&bytes, at);
-                Ok(written.map_err(Error::io(&temporary, "cannot write the file"))?)
-            })
+        self.copy(source, &path, &temporary).inspect_err(|_| {
+            let _ = self.disk.remove_file(&temporary);
         })
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.path(name);
-        let dir = self.parent(&path)?;
-        let temporary = self.path(&format!("{name}.tmp"));
-        self.copy(&path, &temporary, |file| {
-            file.write_all_at(bytes, 0).map_err(Error::io(&temporary, "cannot write the file"))?;
-            Ok(Checksum::of(bytes))
-        })?;
-        Ok(sync_dir(self.disk.as_ref(), &dir)?)
+        self.parent(&path)?;
+        create_durably(self.disk.as_ref(), &path, |file| file.write_all_at(bytes, 0))
+            .map_err(Error::io(&path, "cannot write the file"))?;
+        Ok(())
     }
 
     fn sync(&self) -> Result<()> {

@@ -11,7 +11,7 @@ use super::{Bucket, Directory, Target};
 use crate::RemoteUrl;
 use crate::backup::{Error, Result};
 use crate::disk::Disk;
-use crate::remote::Backend;
+use crate::remote::{Backend, Objects, Patience};
 
 /// Where backups are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +59,8 @@ impl Location {
         match &self.kind {
             Kind::Directory(root) => Ok(Box::new(Directory::new(root.clone(), disk))),
             Kind::ObjectStore(url) => {
-                let Backend { store, prefix, .. } = Backend::open(url)?;
-                Ok(Box::new(Bucket::new(store, prefix, url.to_string(), runtime.clone())))
+                let objects = Objects::new(Backend::open(url)?, Patience::default());
+                Ok(Box::new(Bucket::new(objects, url.to_string(), runtime.clone())))
             }
         }
     }

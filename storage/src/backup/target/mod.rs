@@ -21,6 +21,7 @@ pub(super) use source::Source;
 
 use super::Result;
 use super::manifest::Checksum;
+pub(super) use crate::remote::Listed;
 
 /// Bytes that are read, sent or compared at a time.
 pub(super) const CHUNK_BYTES: usize = 8 << 20;
@@ -64,13 +65,6 @@ pub(super) trait Target: fmt::Debug + Send + Sync {
 
     /// Removes what is left of a snapshot whose files were removed.
     fn remove_snapshot(&self, snapshot: &str) -> Result<()>;
-}
-
-/// A file that is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Listed {
-    pub name: String,
-    pub size_bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::CHUNK_BYTES;
 use crate::backup::manifest::Checksum;
 use crate::backup::{Progress, Result};
+use crate::checksum::Hasher;
 use crate::disk::{DiskFile, read_exact_at};
 
 /// A local file that does not change any more.
@@ -36,7 +37,7 @@ impl Source<'_> {
         if self.file.len().map_err(read_error())? < self.size_bytes {
             return Err(corrupt().into());
         }
-        let mut hasher = blake3::Hasher::new();
+        let mut hasher = Hasher::default();
         let mut at = 0;
         while at < self.size_bytes {
             self.progress.check()?;

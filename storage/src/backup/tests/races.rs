@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::hooked_disk::HookedDisk;
 use super::{Fixture, at, flush_one, stored_in};
 use crate::backup::take::{Wishes, take};
 use crate::backup::{BackupReport, Location, Progress};
+use crate::disk::faulty::FaultyDisk;
 use crate::disk::{Disk, RealDisk};
 use crate::layout::Layout;
 use crate::testing::{config, entry, expected, open};
@@ -81,7 +81,7 @@ async fn compact_until(storage: Storage, done: Arc<AtomicBool>) {
 }
 
 /// Takes a backup on a disk on which things happen.
-async fn back_up_on(fixture: &Fixture, disk: HookedDisk) -> BackupReport {
+async fn back_up_on(fixture: &Fixture, disk: FaultyDisk) -> BackupReport {
     let layout = Layout::new(fixture.data_dir(), Arc::new(disk));
     let location: Location = at(&fixture.backups());
     let runtime = tokio::runtime::Handle::current();
@@ -129,7 +129,7 @@ fn assert_complete(mut found: BTreeMap<String, usize>) {
 async fn files_that_are_compacted_away_after_the_catalog_was_copied_lead_to_another_copy() {
     let fixture = Fixture::new();
     let storage = two_files_and_a_log(&fixture).await;
-    let report = back_up_on(&fixture, HookedDisk::before_link(compact_meanwhile(&storage))).await;
+    let report = back_up_on(&fixture, FaultyDisk::before_link(compact_meanwhile(&storage))).await;
     assert_eq!(report.data_files, 1);
     assert_complete(fixture.restored(None).await);
     storage.close().await.unwrap();
@@ -139,7 +139,7 @@ async fn files_that_are_compacted_away_after_the_catalog_was_copied_lead_to_anot
 async fn files_without_second_names_may_go_while_they_are_read() {
     let fixture = Fixture::new();
     let storage = two_files_and_a_log(&fixture).await;
-    let report = back_up_on(&fixture, HookedDisk::without_links(compact_meanwhile(&storage))).await;
+    let report = back_up_on(&fixture, FaultyDisk::without_links(compact_meanwhile(&storage))).await;
     assert_eq!(report.data_files, 1);
     assert_complete(fixture.restored(None).await);
     storage.close().await.unwrap();
@@ -159,7 +159,7 @@ async fn a_server_that_ends_or_starts_meanwhile_changes_nothing() {
             *storage = Some(open(config(&data_dir)).unwrap());
         }
     };
-    back_up_on(&fixture, HookedDisk::before_link(restart)).await;
+    back_up_on(&fixture, FaultyDisk::before_link(restart)).await;
     let storage = storage.lock().unwrap().take().unwrap();
     assert_complete(fixture.restored(None).await);
     storage.close().await.unwrap();

@@ -1,7 +1,6 @@
 //! Compaction of an open data directory: what it leaves, what it never touches, and what failures and crashes leave of it.
 
 mod deletions;
-mod disk;
 mod failures;
 mod many_files;
 
@@ -14,9 +13,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Encoding;
 use tempfile::tempdir;
 
-use self::disk::TestDisk;
 use super::*;
 use crate::data_files::DataFiles;
+use crate::disk::faulty::FaultyDisk;
 use crate::maintenance::Garbage;
 use crate::testing::{TextDecoder, bodies, config, crash_image, entry, expected, layout, open};
 use crate::{Config, Storage};
@@ -31,10 +30,10 @@ fn cold() -> CompactionConfig {
 }
 
 /// An open directory on `disk`.
-fn open_on(disk: &Arc<TestDisk>, config: &Config) -> Storage {
+fn open_on(disk: &Arc<FaultyDisk>, config: &Config) -> Storage {
     std::fs::create_dir_all(&config.data_dir).unwrap();
     let catalog = Arc::new(Catalog::open(&config.data_dir.join("catalog.db")).unwrap());
-    Storage::open_on(Arc::<TestDisk>::clone(disk), config, catalog, &TextDecoder).unwrap()
+    Storage::open_on(Arc::<FaultyDisk>::clone(disk), config, catalog, &TextDecoder).unwrap()
 }
 
 /// Stores entries of tenant `a`, each in a file of its own. The labels are `<label>0`, `<label>1`, ...

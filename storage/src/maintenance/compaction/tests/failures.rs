@@ -6,7 +6,7 @@ use super::*;
 /// Guarantees: every row is there once, before and after the restart, and no file stays that is not part of the store.
 #[tokio::test]
 async fn a_compaction_that_fails_at_any_step_loses_and_doubles_nothing() {
-    let disk = Arc::new(TestDisk::default());
+    let disk = Arc::new(FaultyDisk::default());
     let rows = [3, 1, 4];
     for operations in 0.. {
         let dir = tempdir().unwrap();
@@ -42,7 +42,7 @@ async fn a_compaction_that_fails_at_any_step_loses_and_doubles_nothing() {
 
 #[tokio::test]
 async fn files_that_failed_for_a_while_are_left_alone_and_do_not_keep_others_waiting() {
-    let disk = Arc::new(TestDisk::default());
+    let disk = Arc::new(FaultyDisk::default());
     let dir = tempdir().unwrap();
     let storage = open_on(&disk, &config(dir.path()));
     store_files(&storage, "old", OLD_S, &[1, 1]).await;
@@ -60,7 +60,7 @@ async fn files_that_failed_for_a_while_are_left_alone_and_do_not_keep_others_wai
 
 #[tokio::test]
 async fn an_output_that_is_damaged_on_disk_is_dropped_and_not_tried_again() {
-    let disk = Arc::new(TestDisk::default());
+    let disk = Arc::new(FaultyDisk::default());
     let dir = tempdir().unwrap();
     let storage = open_on(&disk, &config(dir.path()));
     store_files(&storage, "x", OLD_S, &[3, 4]).await;
@@ -113,7 +113,7 @@ async fn a_compaction_whose_input_was_dropped_meanwhile_leaves_nothing() {
 
 #[tokio::test]
 async fn what_does_not_fit_on_the_disk_is_not_begun() {
-    let disk = Arc::new(TestDisk::default());
+    let disk = Arc::new(FaultyDisk::default());
     let dir = tempdir().unwrap();
     let storage = open_on(&disk, &config(dir.path()));
     store_files(&storage, "x", OLD_S, &[3, 4]).await;

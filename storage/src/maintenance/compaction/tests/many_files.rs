@@ -23,7 +23,7 @@ fn clone_file(storage: &Storage, first: &DataFile, count: usize) {
 /// Guarantees: the files become one, in rounds of bounded size; no more than a round of them is ever open.
 #[tokio::test]
 async fn thousands_of_files_of_an_hour_compact_away() {
-    let disk = Arc::new(TestDisk { syncs: false, ..TestDisk::default() });
+    let disk = Arc::new(FaultyDisk::without_syncs());
     let dir = tempdir().unwrap();
     let storage = open_on(&disk, &config(dir.path()));
     store_files(&storage, "x", OLD_S, &[1]).await;
@@ -51,7 +51,7 @@ async fn thousands_of_files_of_an_hour_compact_away() {
 async fn a_query_over_many_small_files_has_few_of_them_open() {
     use arrow::array::AsArray;
 
-    let disk = Arc::new(TestDisk { syncs: false, ..TestDisk::default() });
+    let disk = Arc::new(FaultyDisk::without_syncs());
     let dir = tempdir().unwrap();
     let storage = open_on(&disk, &config(dir.path()));
     store_files(&storage, "x", OLD_S, &[1]).await;

@@ -1,40 +1,88 @@
-//! A disk that fails from some operation on, damages what is written, or does not take the time to sync.
+//! [`FaultyDisk`]: for tests, the machine's disk with faults, and with things that happen meanwhile.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use crate::disk::{DirEntry, Disk, DiskFile, RealDisk};
+use super::{DirEntry, Disk, DiskFile, RealDisk};
 
-/// The machine's disk with faults.
+/// What a test does between two operations.
+#[derive(Default)]
+struct Hook(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Hook {
+    fn new(hook: impl FnOnce() + Send + 'static) -> Self {
+        Self(Mutex::new(Some(Box::new(hook))))
+    }
+
+    /// Calls it, once.
+    fn run(&self) {
+        let hook = self.0.lock().unwrap().take();
+        if let Some(hook) = hook {
+            hook();
+        }
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hook").finish_non_exhaustive()
+    }
+}
+
+/// A disk that by default does as the machine's, and has all the space in the world.
 #[derive(Debug)]
-pub(super) struct TestDisk {
+pub(crate) struct FaultyDisk {
     /// Writing operations until all fail.
-    pub left: Arc<AtomicUsize>,
+    left: Arc<AtomicUsize>,
     /// Whether a file gets another byte when it gets its final name.
     pub is_rotten: AtomicBool,
     pub free_bytes: AtomicU64,
-    pub syncs: bool,
+    syncs: bool,
+    /// Whether a file can get a second name.
+    links: bool,
+    before_link: Hook,
+    before_open: Hook,
     pub num_open: Arc<AtomicUsize>,
     pub most_open: AtomicUsize,
 }
 
-impl Default for TestDisk {
+impl Default for FaultyDisk {
     fn default() -> Self {
         Self {
             left: Arc::new(AtomicUsize::new(usize::MAX)),
             is_rotten: AtomicBool::new(false),
             free_bytes: AtomicU64::new(u64::MAX),
             syncs: true,
+            links: true,
+            before_link: Hook::default(),
+            before_open: Hook::default(),
             num_open: Arc::default(),
             most_open: AtomicUsize::new(0),
         }
     }
 }
 
-impl TestDisk {
-    pub(super) fn fail_after(&self, operations: usize) {
+impl FaultyDisk {
+    /// `hook` runs before the first file gets its second name.
+    pub(crate) fn before_link(hook: impl FnOnce() + Send + 'static) -> Self {
+        Self { before_link: Hook::new(hook), ..Self::default() }
+    }
+
+    /// No file can get a second name; `hook` runs before the first data file is opened.
+    pub(crate) fn without_links(hook: impl FnOnce() + Send + 'static) -> Self {
+        Self { links: false, before_open: Hook::new(hook), ..Self::default() }
+    }
+
+    /// Nothing takes the time to sync.
+    pub(crate) fn without_syncs() -> Self {
+        Self { syncs: false, ..Self::default() }
+    }
+
+    /// Every writing operation fails after the next `operations` ones.
+    pub(crate) fn fail_after(&self, operations: usize) {
         self.left.store(operations, Ordering::Relaxed);
     }
 
@@ -42,7 +90,7 @@ impl TestDisk {
         let num_open = self.num_open.fetch_add(1, Ordering::Relaxed) + 1;
         self.most_open.fetch_max(num_open, Ordering::Relaxed);
         let (left, num_open) = (Arc::clone(&self.left), Arc::clone(&self.num_open));
-        Box::new(TestFile { file, left, num_open, syncs: self.syncs })
+        Box::new(FaultyFile { file, left, num_open, syncs: self.syncs })
     }
 }
 
@@ -52,13 +100,16 @@ fn take(left: &AtomicUsize) -> io::Result<()> {
     taken.map(|_| ()).map_err(|_| io::Error::other("the disk failed"))
 }
 
-impl Disk for TestDisk {
+impl Disk for FaultyDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         take(&self.left)?;
         Ok(self.file(RealDisk.create(path)?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        if path.extension().is_some_and(|extension| extension == "parquet") {
+            self.before_open.run();
+        }
         Ok(self.file(RealDisk.open(path)?))
     }
 
@@ -79,7 +130,8 @@ impl Disk for TestDisk {
     }
 
     fn hard_link(&self, existing: &Path, new: &Path) -> io::Result<()> {
-        RealDisk.hard_link(existing, new)
+        self.before_link.run();
+        if self.links { RealDisk.hard_link(existing, new) } else { Err(io::ErrorKind::CrossesDevices.into()) }
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -118,14 +170,14 @@ impl Disk for TestDisk {
 }
 
 #[derive(Debug)]
-struct TestFile {
+struct FaultyFile {
     file: Box<dyn DiskFile>,
     left: Arc<AtomicUsize>,
     num_open: Arc<AtomicUsize>,
     syncs: bool,
 }
 
-impl DiskFile for TestFile {
+impl DiskFile for FaultyFile {
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }
@@ -145,7 +197,7 @@ impl DiskFile for TestFile {
     }
 }
 
-impl Drop for TestFile {
+impl Drop for FaultyFile {
     fn drop(&mut self) {
         self.num_open.fetch_sub(1, Ordering::Relaxed);
     }
