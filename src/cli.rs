@@ -4,11 +4,13 @@
 //! configuration, 3 cannot connect, 4 not authorised, 130 interrupted.
 
 mod backup;
+mod catalog;
 mod config_command;
 mod demo;
 mod error;
 mod format;
 mod generate;
+mod loss;
 mod restore;
 mod retention;
 mod serve;
@@ -53,6 +55,8 @@ enum Command {
     Token(token::Args),
     /// Show and set how long rows are kept.
     Retention(retention::Args),
+    /// Show rows that were lost, and say that you know of them.
+    Loss(loss::Args),
     /// Make a snapshot of the data directory, also while the server runs.
     Backup(backup::Args),
     /// Make a data directory of a snapshot.
@@ -122,6 +126,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Gen(args) => Box::pin(generate::run(args)).await,
         Command::Token(args) => token::run(args).await,
         Command::Retention(args) => retention::run(args).await,
+        Command::Loss(args) => loss::run(args).await,
         Command::Backup(args) => Box::pin(backup::run(args)).await,
         Command::Restore(args) => Box::pin(restore::run(args)).await,
         Command::Verify(args) => verify::run(args).await,

@@ -25,7 +25,7 @@ mod migrations {
     refinery::embed_migrations!("migrations");
 }
 
-pub use data_loss::DataLoss;
+pub use data_loss::{Acknowledgement, DataLoss, RecordedLoss};
 pub use deletions::{Deletion, NewDeletion};
 pub use files::{DataFile, DeadFile, Tier};
 use mark::MarkFile;

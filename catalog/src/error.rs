@@ -80,6 +80,9 @@ pub enum Error {
     #[error("the data file {file} is not part of the store in the way it should be; nothing was changed")]
     NotLive { file: FileId },
 
+    #[error("no loss {id} is on record; nothing was acknowledged")]
+    UnknownLoss { id: u64 },
+
     #[error("the database {path} is damaged: {detail}; restore it from a backup")]
     Damaged { path: PathBuf, detail: String },
 

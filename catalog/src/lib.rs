@@ -25,9 +25,9 @@ mod time;
 
 pub use backup::copy_database;
 pub use catalog::{
-    BlockHashes, Catalog, CatalogContents, ClockRecord, DataFile, DataLoss, DeadFile, Deletion,
-    IngestRejection, NewDeletion, RejectionChanges, RemoteUpload, RetentionPolicy, RetryWindowChange,
-    RetryableBatch, ScrubPass, Tier,
+    Acknowledgement, BlockHashes, Catalog, CatalogContents, ClockRecord, DataFile, DataLoss, DeadFile,
+    Deletion, IngestRejection, NewDeletion, RecordedLoss, RejectionChanges, RemoteUpload, RetentionPolicy,
+    RetryWindowChange, RetryableBatch, ScrubPass, Tier,
 };
 pub use connection::open_database;
 pub use error::{CatalogDamage, Error, Result, error_chain};

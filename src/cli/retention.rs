@@ -1,16 +1,14 @@
 //! `alula retention`: how long rows are kept, beside a running server or before its first start.
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use alula_catalog::{Catalog, RetentionPolicy, Signal, TenantId, TenantNumber, now_ns};
-use alula_storage::backup;
 use clap::Subcommand;
 
+use super::catalog::{open, open_existing};
 use super::{CliError, DataDirArgs};
 use crate::config::{Config, Period};
-use crate::server::identity::create_data_dir;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -91,21 +89,6 @@ fn run_blocking(args: Args) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// For commands that make no catalog where there is none.
-fn open_existing(config: &Config) -> Result<Catalog, CliError> {
-    let path = &config.server.data_dir;
-    if !path.join(Catalog::FILE_NAME).exists() {
-        return Err(backup::Error::NotAStore { path: path.clone() }.into());
-    }
-    open(config)
-}
-
-fn open(config: &Config) -> Result<Catalog, CliError> {
-    let data_dir: &Path = &config.server.data_dir;
-    create_data_dir(data_dir).map_err(CliError::failed)?;
-    Catalog::open(&data_dir.join(Catalog::FILE_NAME)).map_err(CliError::failed)
-}
-
 /// One line a table, the server's defaults first.
 fn show(catalog: &Catalog, config: &Config, mut out: impl Write) -> Result<(), CliError> {
     let storage = &config.storage;
@@ -141,6 +124,8 @@ fn in_words(keep: Option<Period>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use tempfile::tempdir;
 
     use super::*;

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use alula_catalog::{Catalog, DataFile, FileId, Tier};
+use alula_catalog::{DataFile, FileId, Tier};
 use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
@@ -20,8 +20,8 @@ pub(crate) use self::verification::FileDamage;
 use self::verification::{Verification, corrupt};
 use crate::checksum::Hasher;
 use crate::disk::{Disk, DiskFile, read_exact_at};
-use crate::health::Condition;
 use crate::layout::Layout;
+use crate::losses::Losses;
 use crate::remote::RemoteTier;
 use crate::{Error, Result};
 
@@ -70,7 +70,7 @@ impl DataFiles {
         let path = self.layout.data_file(file);
         let opened = self.layout.disk().open(&path).map_err(|error| {
             if error.kind() == io::ErrorKind::NotFound {
-                self.verification.report(file, &FileDamage::Missing);
+                self.verification.report(file, FileDamage::Missing);
                 return Error::MissingFile { file: Layout::data_file_name(file) };
             }
             Error::io(&path, "cannot open the data file")(error)
@@ -125,22 +125,22 @@ impl DataFiles {
         let path = self.layout.data_file(file);
         let unreadable = |error: io::Error| {
             if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) {
-                self.verification.report(file, &FileDamage::Unreadable);
+                self.verification.report(file, FileDamage::Unreadable);
             }
             Error::io(&path, "cannot read the data file")(error)
         };
-        let damaged = |damage: &FileDamage| {
+        let damaged = |damage: FileDamage| {
             self.verification.report(file, damage);
             Err(corrupt(file))
         };
         let found = reader.file.len().map_err(unreadable)?;
         if found != file.size_bytes {
-            return damaged(&FileDamage::Size { found, expected: file.size_bytes });
+            return damaged(FileDamage::Size { found, expected: file.size_bytes });
         }
         if reader.has_checksum(file.checksum, unreadable, breathe)? {
             Ok(())
         } else {
-            damaged(&FileDamage::Checksum)
+            damaged(FileDamage::Checksum)
         }
     }
 
@@ -149,16 +149,16 @@ impl DataFiles {
         self.verification.note_verified(file);
     }
 
-    /// Puts a file that is not what was written on record, once.
-    pub(crate) fn report(&self, file: &DataFile, damage: &FileDamage) {
-        self.verification.report(file, damage);
+    /// Puts files that are not what was written on record, once.
+    pub(crate) fn report_all(&self, damaged: &[(&DataFile, FileDamage)]) {
+        self.verification.report_all(damaged);
     }
 
     /// Puts a remote file of which a read failed on record, if that means that it is lost. Gives the error back.
     pub(crate) fn report_remote(&self, file: &DataFile, error: Error) -> Error {
         match error {
-            Error::MissingObject { .. } => self.report(file, &FileDamage::Missing),
-            Error::CorruptFile { .. } => self.report(file, &FileDamage::Checksum),
+            Error::MissingObject { .. } => self.verification.report(file, FileDamage::Missing),
+            Error::CorruptFile { .. } => self.verification.report(file, FileDamage::Checksum),
             // A store that does not answer has lost nothing.
             _ => {}
         }
@@ -166,8 +166,8 @@ impl DataFiles {
     }
 
     /// Damages go on record from here on, and not only to the server's log.
-    pub(crate) fn report_to(&self, catalog: &Arc<Catalog>, condition: &Arc<Condition>) {
-        self.verification.report_to(catalog, condition);
+    pub(crate) fn report_to(&self, losses: &Arc<Losses>) {
+        self.verification.report_to(losses);
     }
 
     /// The file is gone.

@@ -21,6 +21,7 @@ use crate::flush::{FlushQueue, FlushRequest, FlushThread};
 use crate::free_space::{check_free_space, watch_free_space};
 use crate::health::{Condition, Health};
 use crate::layout::Layout;
+use crate::losses::Losses;
 use crate::maintenance::compaction::{CompactionReport, CompactionScope};
 use crate::maintenance::{MaintenanceQueue, MaintenanceRequest, MaintenanceThread, remove_dead_files};
 use crate::reconcile::reconcile_files;
@@ -199,9 +200,9 @@ impl Storage {
             store_uuid,
             Arc::clone(&retry_window),
             data_files,
-            Arc::new(Condition::new(catalog.data_losses()?)),
+            Arc::new(Losses::load(&catalog, &Arc::new(Condition::new()))?),
         ));
-        store.data_files.report_to(&store.catalog, &store.condition);
+        store.data_files.report_to(&store.losses);
         store.load_deletions()?;
         remove_dead_files(&store)?;
         reconcile_files(&store, &live)?;
@@ -315,7 +316,7 @@ impl Storage {
 
     /// What a query that starts now sees: every acknowledged row, once, and every recorded rejection.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        let (rejections, losses) = (self.inner.rejections.current(), self.inner.store.condition.losses());
+        let (rejections, losses) = (self.inner.rejections.current(), self.inner.store.losses.listed());
         Arc::new(self.inner.buffer.snapshot().with_reports(rejections, losses))
     }
 

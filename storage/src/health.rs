@@ -9,8 +9,8 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use alula_catalog::{DataLoss, SequenceNumber};
-use arc_swap::{ArcSwap, ArcSwapOption};
+use alula_catalog::SequenceNumber;
+use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
 use crate::Error;
@@ -41,7 +41,6 @@ pub(crate) struct Condition {
     /// What [`State::refusal`] says, for every append to read.
     refusal: ArcSwapOption<Refusal>,
     published: watch::Sender<Health>,
-    losses: ArcSwap<Vec<DataLoss>>,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +51,7 @@ struct State {
     full: Option<Refusal>,
     flush_fails: bool,
     maintenance_panicked: bool,
-    num_losses: usize,
+    num_unacknowledged_losses: u64,
 }
 
 /// Appends wait until everything up to `upto` is in files.
@@ -99,10 +98,12 @@ impl State {
             return Health::ReadOnly { reason: alula_catalog::error_chain(&refusal.to_error()) };
         }
         let mut reasons = Vec::new();
-        if self.num_losses > 0 {
-            let losses = self.num_losses;
+        if self.num_unacknowledged_losses > 0 {
+            let count = self.num_unacknowledged_losses;
+            let losses = if count == 1 { "loss" } else { "losses" };
             reasons.push(format!(
-                "acknowledged rows were lost ({losses} on record; system.data_loss lists them)"
+                "acknowledged rows were lost ({count} {losses} that no operator has acknowledged: `alula loss list`, then \
+                 `alula loss acknowledge`)"
             ));
         }
         if self.flush_fails {
@@ -117,13 +118,11 @@ impl State {
 }
 
 impl Condition {
-    pub(crate) fn new(losses: Vec<DataLoss>) -> Self {
-        let state = State { num_losses: losses.len(), ..State::default() };
+    pub(crate) fn new() -> Self {
         Self {
+            state: Mutex::default(),
             refusal: ArcSwapOption::empty(),
-            published: watch::Sender::new(state.health()),
-            losses: ArcSwap::from_pointee(losses),
-            state: Mutex::new(state),
+            published: watch::Sender::new(Health::Sound),
         }
     }
 
@@ -197,19 +196,9 @@ impl Condition {
         self.change(|state| state.failed = state.failed.or(Some(reason)));
     }
 
-    /// A loss that is on record in the catalog.
-    pub(crate) fn add_loss(&self, loss: DataLoss) {
-        self.change(|state| {
-            let mut losses = Vec::clone(&self.losses.load());
-            losses.push(loss);
-            state.num_losses = losses.len();
-            self.losses.store(Arc::new(losses));
-        });
-    }
-
-    /// Oldest first.
-    pub(crate) fn losses(&self) -> Arc<Vec<DataLoss>> {
-        self.losses.load_full()
+    /// How many losses no operator knows of.
+    pub(crate) fn note_losses(&self, num_unacknowledged: u64) {
+        self.change(|state| state.num_unacknowledged_losses = num_unacknowledged);
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {

@@ -16,7 +16,7 @@
 //! | `retry_window.rs` | which batches were stored lately, so that one that is sent again is not stored again |
 //! | `health.rs` | whether storage takes entries, and what an operator should know |
 //! | `free_space.rs` | refuses ingest before the disk is full |
-//! | `losses.rs` | puts lost rows on record |
+//! | `losses.rs` | losses on record, and whether operators know of them |
 //! | `replay.rs` | from the log back into the buffer at start |
 //! | `reconcile.rs` | data files against the catalog, at start |
 //! | `remote/` | data files in an object store, read through a cache |

@@ -114,16 +114,14 @@ fn report_missing<'a>(
     if num_missing == num_files && is_elsewhere && !all_on_record(store, &damaged) {
         return Err(Error::NoDataFiles { path: store.layout.data_root(), num_files });
     }
-    for (file, damage) in &damaged {
-        store.data_files.report(file, damage);
-    }
+    store.data_files.report_all(&damaged);
     Ok(damaged.into_iter().map(|(file, _)| file.id).collect())
 }
 
 /// Whether an earlier start, or a query, has found them all.
 fn all_on_record(store: &Store, damaged: &[(&DataFile, FileDamage)]) -> bool {
-    let losses = store.condition.losses();
-    let on_record: HashSet<&str> = losses.iter().map(|loss| loss.source.as_str()).collect();
+    let losses = store.losses.listed();
+    let on_record: HashSet<&str> = losses.iter().map(|recorded| recorded.loss.source.as_str()).collect();
     damaged
         .iter()
         .all(|(file, _)| on_record.contains(format!("data/{}", Layout::data_file_name(file)).as_str()))

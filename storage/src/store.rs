@@ -10,6 +10,7 @@ use crate::buffer::Buffer;
 use crate::data_files::DataFiles;
 use crate::health::Condition;
 use crate::layout::Layout;
+use crate::losses::Losses;
 use crate::retry_window::RetryWindow;
 
 /// The parts of an open data directory.
@@ -23,6 +24,7 @@ pub(crate) struct Store {
     pub retry_window: Arc<RetryWindow>,
     pub data_files: Arc<DataFiles>,
     pub condition: Arc<Condition>,
+    pub losses: Arc<Losses>,
     /// The engine is closing: long work in the background ends at its next step.
     pub stopping: AtomicBool,
     /// Files that were taken out of the store and are still on disk.
@@ -48,7 +50,7 @@ impl Store {
         store_uuid: [u8; 16],
         retry_window: Arc<RetryWindow>,
         data_files: Arc<DataFiles>,
-        condition: Arc<Condition>,
+        losses: Arc<Losses>,
     ) -> Self {
         Self {
             layout,
@@ -57,7 +59,8 @@ impl Store {
             store_uuid,
             retry_window,
             data_files,
-            condition,
+            condition: Arc::clone(losses.condition()),
+            losses,
             stopping: AtomicBool::new(false),
             garbage: Mutex::default(),
             unsettled: Mutex::default(),

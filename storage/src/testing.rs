@@ -23,6 +23,7 @@ use crate::data_files::DataFiles;
 use crate::disk::{Disk, RealDisk};
 use crate::health::Condition;
 use crate::layout::Layout;
+use crate::losses::Losses;
 use crate::retry_window::{Bounds, RetryWindow};
 use crate::store::Store;
 use crate::{BatchId, Config, Entry, EntryDecoder, LoggedEntry, Storage};
@@ -112,6 +113,8 @@ pub(crate) fn store_on(disk: Arc<dyn Disk>, dir: &Path, store_uuid: [u8; 16]) ->
     let catalog = Arc::new(Catalog::open(&dir.join("catalog.db")).unwrap());
     let data_files = Arc::new(DataFiles::new(layout.clone()));
     let snapshot = Snapshot::new(Arc::clone(&data_files), HashMap::new(), Vec::new());
+    let losses = Arc::new(Losses::load(&catalog, &Arc::new(Condition::new())).unwrap());
+    data_files.report_to(&losses);
     Store::new(
         layout,
         catalog,
@@ -119,7 +122,7 @@ pub(crate) fn store_on(disk: Arc<dyn Disk>, dir: &Path, store_uuid: [u8; 16]) ->
         store_uuid,
         Arc::new(RetryWindow::new(Bounds::default())),
         data_files,
-        Arc::new(Condition::new(Vec::new())),
+        losses,
     )
 }
 

@@ -17,6 +17,7 @@
 //! | `bad_input.rs` | each mistake gets its own error, and the server stays up |
 //! | `backup.rs` | a running server backed up and restored, and what goes wrong there |
 //! | `verify.rs` | damaged files and catalogs: what queries, the start and `alula verify` say |
+//! | `loss.rs` | a loss degrades health until an operator acknowledges it |
 //! | `compat.rs` | data directories of earlier versions, as they were written |
 //! | `shutdown.rs` | what a drain finishes and leaves behind |
 //! | `retention.rs` | what is past its retention goes, of one tenant and not of another |
@@ -35,6 +36,7 @@ mod deletion;
 mod exporter;
 mod fixture;
 mod ingest;
+mod loss;
 mod metadata;
 mod metric_functions;
 mod otlp_contract;

@@ -12,7 +12,7 @@ use crate::fixture::{Output, Process, TestServer, alula, run};
 const HOUR_NS: u64 = 3_600 * SECOND_NS;
 
 /// Data files of a directory, oldest hour first.
-fn data_files(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn data_files(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -27,7 +27,7 @@ fn data_files(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// A stopped server's directory, with logs of two hours in a file each.
-async fn stopped() -> TempDir {
+pub(crate) async fn stopped() -> TempDir {
     let server = TestServer::start().await;
     let client = server.client("acme").await;
     client.send(logs("shop", vec![log(BASE_NS, "early"), log(BASE_NS + SECOND_NS, "early too")])).await;

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::mark::Mark;
-use super::{Catalog, DataFile, DataLoss, data_loss, files};
+use super::{Catalog, DataFile, DataLoss, RecordedLoss, data_loss, files};
 use crate::{Result, SequenceNumber, TenantId, TenantNumber};
 
 /// What a catalog is made of.
@@ -20,6 +20,8 @@ pub struct CatalogContents {
     /// The same for deletions.
     pub last_deletion: u64,
     pub files: Vec<DataFile>,
+    /// On record before, and kept as they were.
+    pub known_losses: Vec<RecordedLoss>,
     pub losses: Vec<DataLoss>,
 }
 
@@ -80,8 +82,11 @@ fn fill(connection: &Connection, contents: &CatalogContents) -> Result<()> {
     for file in &contents.files {
         files::insert_file(connection, file)?;
     }
+    for RecordedLoss { id, loss, acknowledgement } in &contents.known_losses {
+        data_loss::insert(connection, Some(*id), loss, acknowledgement.as_ref())?;
+    }
     for loss in &contents.losses {
-        data_loss::insert(connection, loss)?;
+        data_loss::insert(connection, None, loss, None)?;
     }
     Ok(())
 }

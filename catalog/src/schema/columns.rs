@@ -93,3 +93,4 @@ pub const MAX_TIMESTAMP: &str = "max_timestamp";
 pub const OWNER_KNOWN: &str = "owner_known";
 pub const SOURCE: &str = "source";
 pub const DETAIL: &str = "detail";
+pub const ACKNOWLEDGED_AT: &str = "acknowledged_at";

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use alula_catalog::{DataFile, DataLoss, FileId, Signal, TenantId, TenantNumber};
+use alula_catalog::{DataFile, FileId, RecordedLoss, Signal, TenantId, TenantNumber};
 
 use super::Chunk;
 use crate::data_files::DataFiles;
@@ -38,7 +38,7 @@ pub struct Snapshot {
     tables: Arc<HashMap<TableKey, Arc<TableSnapshot>>>,
     /// Empty in the buffer's own snapshots, like the losses.
     rejections: Rejections,
-    losses: Arc<Vec<DataLoss>>,
+    losses: Arc<Vec<RecordedLoss>>,
     /// What predicates of deletions are compiled with.
     compiler: Arc<Compiler>,
 }
@@ -61,7 +61,7 @@ impl Snapshot {
         snapshot
     }
 
-    pub(crate) fn with_reports(&self, rejections: Rejections, losses: Arc<Vec<DataLoss>>) -> Self {
+    pub(crate) fn with_reports(&self, rejections: Rejections, losses: Arc<Vec<RecordedLoss>>) -> Self {
         Self { rejections, losses, ..self.clone() }
     }
 
@@ -177,9 +177,10 @@ impl Snapshot {
     }
 
     /// What was lost of one tenant, or of nobody knows which one.
-    pub(crate) fn data_losses(&self, tenant: &TenantId) -> Vec<DataLoss> {
+    pub(crate) fn data_losses(&self, tenant: &TenantId) -> Vec<RecordedLoss> {
         let number = self.tenant_number(tenant);
-        let may_be_its = |loss: &&DataLoss| loss.tenant.is_none_or(|owner| Some(owner) == number);
+        let may_be_its =
+            |recorded: &&RecordedLoss| recorded.loss.tenant.is_none_or(|owner| Some(owner) == number);
         self.losses.iter().filter(may_be_its).cloned().collect()
     }
 }

@@ -63,7 +63,7 @@ fn ask_at_once(verification: &Verification, file: &DataFile, is_sound: bool) -> 
                     if is_sound {
                         return Ok(());
                     }
-                    verification.report(file, &FileDamage::Checksum);
+                    verification.report(file, FileDamage::Checksum);
                     Err(corrupt(file))
                 });
                 refused.fetch_add(usize::from(ensured.is_err()), Ordering::SeqCst);
@@ -108,9 +108,9 @@ async fn a_damaged_file_goes_on_record_once_and_degrades_health() {
         }
         let losses = storage.store().catalog.data_losses().unwrap();
         assert_eq!(losses.len(), 1, "start {start}");
-        assert_eq!(losses[0].source, format!("data/{}", Layout::data_file_name(&file)));
-        assert_eq!(losses[0].detail, "its checksum is not the one it was written with");
-        assert_eq!((losses[0].num_rows, losses[0].signal), (Some(20), Some(Signal::Logs)));
+        assert_eq!(losses[0].loss.source, format!("data/{}", Layout::data_file_name(&file)));
+        assert_eq!(losses[0].loss.detail, "its checksum is not the one it was written with");
+        assert_eq!((losses[0].loss.num_rows, losses[0].loss.signal), (Some(20), Some(Signal::Logs)));
         assert!(matches!(&*storage.watch_health().borrow(), Health::Degraded { .. }));
         storage.close().await.unwrap();
     }

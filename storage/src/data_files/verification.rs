@@ -8,11 +8,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use alula_catalog::{Catalog, DataFile, DataLoss, FileId, error_chain, now_ns};
+use alula_catalog::{DataFile, DataLoss, FileId, error_chain, now_ns};
 
-use crate::health::Condition;
 use crate::layout::Layout;
-use crate::losses::record_loss;
+use crate::losses::Losses;
 use crate::store::lock;
 use crate::{Error, Result};
 
@@ -38,7 +37,7 @@ pub(super) struct Verification {
     states: Mutex<HashMap<FileId, State>>,
     /// Files whose damage was told by this process.
     reported: Mutex<HashSet<FileId>>,
-    record: OnceLock<(Arc<Catalog>, Arc<Condition>)>,
+    losses: OnceLock<Arc<Losses>>,
 }
 
 #[derive(Clone, Debug)]
@@ -53,8 +52,8 @@ enum State {
 
 impl Verification {
     /// Damages go on record from here on, and not only to the server's log.
-    pub(super) fn report_to(&self, catalog: &Arc<Catalog>, condition: &Arc<Condition>) {
-        let _ = self.record.set((Arc::clone(catalog), Arc::clone(condition)));
+    pub(super) fn report_to(&self, losses: &Arc<Losses>) {
+        let _ = self.losses.set(Arc::clone(losses));
     }
 
     pub(super) fn note_verified(&self, file: FileId) {
@@ -102,34 +101,58 @@ impl Verification {
     }
 
     /// Puts the damage of a file on record, once, and sees to it that nothing is read from the file for a while.
-    pub(super) fn report(&self, file: &DataFile, damage: &FileDamage) {
-        lock(&self.states).insert(file.id, State::Damaged { until: Instant::now() + LOOK_AGAIN });
-        if !lock(&self.reported).insert(file.id) {
-            return;
-        }
-        let name = Layout::data_file_name(file);
-        let source = format!("data/{name}");
-        let on_record = |condition: &Condition| condition.losses().iter().any(|loss| loss.source == source);
-        let Some((catalog, condition)) = self.record.get().filter(|(_, condition)| !on_record(condition))
-        else {
-            tracing::error!(file = name, %damage, "a data file is damaged; queries that need it fail");
-            return;
+    pub(super) fn report(&self, file: &DataFile, damage: FileDamage) {
+        self.report_all(&[(file, damage)]);
+    }
+
+    /// [`Self::report`] for files that are found together: one COMMIT for all of them.
+    pub(super) fn report_all(&self, damaged: &[(&DataFile, FileDamage)]) {
+        let until = Instant::now() + LOOK_AGAIN;
+        lock(&self.states).extend(damaged.iter().map(|(file, _)| (file.id, State::Damaged { until })));
+        let found: Vec<_> = {
+            let mut reported = lock(&self.reported);
+            damaged.iter().filter(|(file, _)| reported.insert(file.id)).collect()
         };
-        let loss = DataLoss {
-            first_seq: file.first_seq,
-            last_seq: file.last_seq,
-            source,
-            detail: damage.to_string(),
-            found_ns: now_ns(),
-            tenant: Some(file.tenant),
-            signal: Some(file.signal),
-            num_rows: Some(file.num_rows),
-            timestamps: Some(file.timestamps),
-        };
-        if let Err(error) = record_loss(catalog, condition, loss) {
-            tracing::error!(error = error_chain(&error), "cannot put the loss on record; it is found again");
-            lock(&self.reported).remove(&file.id);
+        let losses = self.losses.get();
+        let listed = losses.map(|losses| losses.listed()).unwrap_or_default();
+        let on_record: HashSet<&str> = listed.iter().map(|recorded| recorded.loss.source.as_str()).collect();
+        let mut to_record = Vec::new();
+        for (file, damage) in found {
+            let loss = loss_of(file, damage);
+            if losses.is_some() && !on_record.contains(loss.source.as_str()) {
+                to_record.push((file.id, loss));
+            } else {
+                let name = Layout::data_file_name(file);
+                tracing::error!(file = name, %damage, "a data file is damaged; queries that need it fail");
+            }
         }
+        let (ids, to_record): (Vec<_>, Vec<_>) = to_record.into_iter().unzip();
+        let Some(losses) = losses.filter(|_| !to_record.is_empty()) else { return };
+        if let Err(error) = losses.record(&to_record) {
+            tracing::error!(
+                error = error_chain(&error),
+                losses = to_record.len(),
+                "cannot put losses on record; they are found again"
+            );
+            let mut reported = lock(&self.reported);
+            for id in &ids {
+                reported.remove(id);
+            }
+        }
+    }
+}
+
+fn loss_of(file: &DataFile, damage: &FileDamage) -> DataLoss {
+    DataLoss {
+        first_seq: file.first_seq,
+        last_seq: file.last_seq,
+        source: format!("data/{}", Layout::data_file_name(file)),
+        detail: damage.to_string(),
+        found_ns: now_ns(),
+        tenant: Some(file.tenant),
+        signal: Some(file.signal),
+        num_rows: Some(file.num_rows),
+        timestamps: Some(file.timestamps),
     }
 }
 

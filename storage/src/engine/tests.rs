@@ -180,7 +180,7 @@ async fn a_damaged_entry_is_put_on_record_and_costs_no_other() {
     let storage = open(config(image.path())).unwrap();
     assert_eq!(bodies(&storage, "a").await, expected(&[("one", 2), ("three", 2)]));
     let losses = storage.inner.catalog.data_losses().unwrap();
-    assert_eq!(losses.iter().map(|loss| (loss.first_seq.0, loss.last_seq.0)).collect::<Vec<_>>(), [(2, 2)]);
+    assert_eq!(losses.iter().map(|r| (r.loss.first_seq.0, r.loss.last_seq.0)).collect::<Vec<_>>(), [(2, 2)]);
     assert!(image.path().join("wal/quarantine/00000000000000000001.wal").exists());
 }
 

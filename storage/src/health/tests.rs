@@ -5,23 +5,9 @@ fn health(condition: &Condition) -> Health {
     condition.watch().borrow().clone()
 }
 
-fn loss() -> DataLoss {
-    DataLoss {
-        first_seq: SequenceNumber(1),
-        last_seq: SequenceNumber(2),
-        source: "wal/x".to_owned(),
-        detail: String::new(),
-        found_ns: 0,
-        tenant: None,
-        signal: None,
-        num_rows: None,
-        timestamps: None,
-    }
-}
-
 #[test]
 fn appends_are_refused_as_long_as_any_part_says_so() {
-    let condition = Condition::new(Vec::new());
+    let condition = Condition::new();
     assert!(condition.refusal().is_none());
     assert_eq!(health(&condition), Health::Sound);
 
@@ -40,7 +26,7 @@ fn appends_are_refused_as_long_as_any_part_says_so() {
 
 #[test]
 fn a_hold_ends_once_all_that_it_waits_for_is_flushed() {
-    let condition = Condition::new(Vec::new());
+    let condition = Condition::new();
     condition.hold_until_flushed(SequenceNumber(7), "seven");
     condition.hold_until_flushed(SequenceNumber(5), "five");
     for (flushed, held) in [(4, true), (5, true), (6, true), (7, false)] {
@@ -51,12 +37,15 @@ fn a_hold_ends_once_all_that_it_waits_for_is_flushed() {
 
 #[test]
 fn a_failure_is_for_good_and_a_loss_only_a_word() {
-    let condition = Condition::new(vec![loss()]);
-    assert!(matches!(health(&condition), Health::Degraded { reason } if reason.contains("1 on record")));
-    condition.add_loss(loss());
-    assert!(matches!(health(&condition), Health::Degraded { reason } if reason.contains("2 on record")));
-    assert_eq!(condition.losses().len(), 2);
-    assert!(condition.refusal().is_none());
+    let condition = Condition::new();
+    for (num_unacknowledged, said) in [(1, "(1 loss "), (2, "(2 losses ")] {
+        condition.note_losses(num_unacknowledged);
+        let Health::Degraded { reason } = health(&condition) else { panic!("{num_unacknowledged}") };
+        assert!(reason.contains(said) && reason.contains("`alula loss acknowledge`"), "{reason}");
+        assert!(condition.refusal().is_none());
+    }
+    condition.note_losses(0);
+    assert_eq!(health(&condition), Health::Sound);
     condition.fail("gone");
     condition.flushed(SequenceNumber(9));
     assert_eq!(health(&condition), Health::Failed { reason: "gone".to_owned() });
@@ -65,7 +54,7 @@ fn a_failure_is_for_good_and_a_loss_only_a_word() {
 
 #[test]
 fn a_flush_that_fails_is_a_word_until_one_succeeds() {
-    let condition = Condition::new(Vec::new());
+    let condition = Condition::new();
     condition.flush_failed();
     assert!(matches!(health(&condition), Health::Degraded { .. }));
     condition.flushed(SequenceNumber(1));

@@ -1,7 +1,8 @@
-//! Everything that is done to files after the flush, by one thread in the background.
+//! Everything that is done after the flush, mostly to files, by one thread in the background.
 //!
 //! | file | purpose |
 //! |---|---|
+//! | `acknowledgements.rs` | follows which losses operators know of |
 //! | `compaction.rs`, `compaction/` | turns many small files into few large ones, without the rows that were deleted |
 //! | `deletions.rs` | completes deletions, once no file has their rows |
 //! | `garbage.rs` | removes files that were replaced, once no query reads them |
@@ -14,6 +15,7 @@
 //! know of each other; the flush and queries go on beside them. What a task does to the store is one COMMIT of the catalog,
 //! so it may be interrupted anywhere.
 
+mod acknowledgements;
 pub(crate) mod compaction;
 mod deletions;
 mod garbage;
@@ -30,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use acknowledgements::FollowAcknowledgements;
 use compaction::{Compaction, CompactionScope, compact_all};
 pub use compaction::{CompactionReport, FileTotals};
 use deletions::CompleteDeletions;
@@ -103,6 +106,7 @@ pub(crate) struct MaintenanceThread {
 impl MaintenanceThread {
     pub(crate) fn new(store: Arc<Store>, config: &Config, requests: Receiver<MaintenanceRequest>) -> Self {
         let mut tasks: Vec<Box<dyn Task>> = vec![
+            Box::new(FollowAcknowledgements),
             Box::new(Retention::new(config.retention)),
             Box::new(Compaction::new(&config.compaction)),
             Box::new(CompleteDeletions),

@@ -1,14 +1,16 @@
 //! Data directories that do not agree with their catalog.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use alula_catalog::{Catalog, DataLoss};
+use alula_catalog::{Catalog, DataLoss, Hour, TimeRange};
 use tempfile::{TempDir, tempdir};
 
 use super::*;
 use crate::Storage;
 use crate::health::Health;
-use crate::testing::{bodies, config, crash_image, entry, expected, layout, open};
+use crate::testing::{bodies, config, crash_image, entry, expected, layout, open, store};
 
 const NOON_S: i64 = 1_795_262_400;
 
@@ -26,7 +28,8 @@ async fn closed(labels: &[&str]) -> (TempDir, Vec<DataFile>) {
 }
 
 fn losses(storage: &Storage) -> Vec<DataLoss> {
-    storage.store().catalog.data_losses().unwrap()
+    let losses = storage.store().catalog.data_losses().unwrap();
+    losses.into_iter().map(|recorded| recorded.loss).collect()
 }
 
 #[tokio::test]
@@ -57,6 +60,57 @@ async fn a_missing_or_shortened_file_goes_on_record_once_and_fails_its_queries_o
         open(&files[2]).unwrap();
         storage.close().await.unwrap();
     }
+}
+
+/// Scenario: of 2,001 files one is left, which a start and another one find.
+/// Guarantees: each of the others is on record, once and in order, by one COMMIT in all; none is asked for one by one.
+#[test]
+fn many_files_that_are_lost_one_by_one_go_on_record_together() {
+    let dir = tempdir().unwrap();
+    let store = store(dir.path(), [7; 16]);
+    let tenant = store.catalog.register_tenant(&"a".parse().unwrap()).unwrap();
+    let file = |id: u64| DataFile {
+        id: FileId(id.into()),
+        tenant,
+        signal: Signal::Logs,
+        hour: Hour(495_000),
+        num_hours: 1,
+        tier: Tier::Local,
+        num_rows: id + 1,
+        size_bytes: 4,
+        checksum: [0; 16],
+        timestamps: TimeRange { min_ns: 0, max_ns: 0 },
+        first_seq: SequenceNumber(id + 1),
+        last_seq: SequenceNumber(id + 1),
+        schema_version: 1,
+        deletions_applied: 0,
+    };
+    let files: Vec<_> = (0..=2_000).map(file).collect();
+    let left = store.layout.data_file(&files[1_000]);
+    fs::create_dir_all(left.parent().unwrap()).unwrap();
+    fs::write(&left, b"PAR1").unwrap();
+    let num_commits = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&num_commits);
+    store.catalog.set_commit_gate(move || counted.fetch_add(1, Ordering::Relaxed) < 1_000_000).unwrap();
+
+    for _ in 0..2 {
+        reconcile_files(&store, &files).unwrap();
+        assert_eq!(num_commits.load(Ordering::Relaxed), 1);
+        let listed = store.losses.listed();
+        let expected = (1..=2_001).filter(|rows| *rows != 1_001).map(Some);
+        assert!(listed.iter().map(|known| known.loss.num_rows).eq(expected));
+        for (recorded, file) in listed.iter().zip(files.iter().filter(|file| file.id != files[1_000].id)) {
+            assert_eq!(recorded.loss.source, format!("data/{}", Layout::data_file_name(file)));
+            assert_eq!(recorded.loss.detail, "it is missing");
+        }
+        assert_eq!(*listed, store.catalog.data_losses().unwrap());
+        let health = store.condition.watch().borrow().clone();
+        assert!(
+            matches!(&health, Health::Degraded { reason } if reason.contains("2000 losses")),
+            "{health:?}"
+        );
+    }
+    assert!(left.exists());
 }
 
 /// Scenario: the file system of `data/` is not mounted, with few files or many, or its directories alone are left.

@@ -93,8 +93,8 @@ async fn a_lost_object_goes_on_record_once_and_a_store_that_is_down_does_not() {
         assert!(matches!(data_files.open(&file), Err(Error::MissingObject { .. })));
     }
     let found = losses();
-    assert_eq!((found.len(), found[0].detail.as_str()), (1, "it is missing"));
-    assert_eq!(found[0].source, format!("data/{}", Layout::data_file_name(&file)));
+    assert_eq!((found.len(), found[0].loss.detail.as_str()), (1, "it is missing"));
+    assert_eq!(found[0].loss.source, format!("data/{}", Layout::data_file_name(&file)));
     assert!(matches!(&*storage.watch_health().borrow(), Health::Degraded { .. }));
 }
 
@@ -106,8 +106,8 @@ async fn a_query_that_finds_an_object_damaged_puts_it_on_record() {
     store.change(&file, |bytes| bytes.iter_mut().for_each(|byte| *byte ^= 4)).await;
     crate::table::tests::query(&storage, "a", "SELECT * FROM logs").await.unwrap_err();
     let losses = storage.store().catalog.data_losses().unwrap();
-    assert_eq!((losses.len(), losses[0].num_rows), (1, Some(200)));
-    assert!(losses[0].detail.contains("checksum"), "{}", losses[0].detail);
+    assert_eq!((losses.len(), losses[0].loss.num_rows), (1, Some(200)));
+    assert!(losses[0].loss.detail.contains("checksum"), "{}", losses[0].loss.detail);
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ async fn a_recovery_that_is_interrupted_anywhere_can_be_repeated() {
     let intact: Vec<_> = labels.iter().filter(|label| *label != "entry1").map(|l| (l.as_str(), 2)).collect();
     assert_eq!(bodies(&storage, "a").await, expected(&intact));
     let losses = Catalog::open(&image.path().join("catalog.db")).unwrap().data_losses().unwrap();
-    assert_eq!(losses.iter().map(|loss| (loss.first_seq.0, loss.last_seq.0)).collect::<Vec<_>>(), [(2, 2)]);
+    assert_eq!(losses.iter().map(|r| (r.loss.first_seq.0, r.loss.last_seq.0)).collect::<Vec<_>>(), [(2, 2)]);
     for label in &labels {
         let again = storage.append(entry("a", label, NOON_S, 2)).await.unwrap();
         assert_eq!(again.is_duplicate, label != "entry1", "{label}: only what was lost is stored again");
@@ -93,7 +93,7 @@ async fn numbers_of_lost_entries_are_never_given_out_again() {
     let losses = Catalog::open(&image.path().join("catalog.db")).unwrap().data_losses().unwrap();
     assert_eq!(losses.len(), 1, "{losses:?}");
     let next = storage.append(entry("a", "next", NOON_S, 1)).await.unwrap();
-    assert!(next.seq > losses[0].last_seq, "{next:?} is on record as lost: {losses:?}");
+    assert!(next.seq > losses[0].loss.last_seq, "{next:?} is on record as lost: {losses:?}");
     let again = tempdir().unwrap();
     crash_image(image.path(), again.path());
     let recovered = open(config(again.path())).unwrap();

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use alula_catalog::{Catalog, DataFile, FileId, SequenceNumber, TenantId, TenantNumber, Tier, error_chain};
+use alula_catalog::{
+    Catalog, DataFile, FileId, RecordedLoss, SequenceNumber, TenantId, TenantNumber, Tier, error_chain,
+};
 
 use super::data_file::{FileFault, check_against};
 use super::{Report, take};
@@ -268,11 +270,12 @@ impl Check<'_> {
                 "{batches} batches would be known if they came again; {rejections} reasons of rejections"
             ),
         );
-        for loss in self.catalog.data_losses()? {
+        for RecordedLoss { id, loss, acknowledgement } in self.catalog.data_losses()? {
+            let known = if acknowledgement.is_some() { ", acknowledged" } else { "" };
             self.report.find(
                 "loss",
                 format!(
-                    "on record: entries {} to {} of {}, {}",
+                    "{id} on record: entries {} to {} of {}, {}{known}",
                     loss.first_seq, loss.last_seq, loss.source, loss.detail
                 ),
             );

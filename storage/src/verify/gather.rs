@@ -1,11 +1,13 @@
-//! What a data directory holds, without its catalog, and the catalog that can be made of it.
+//! What a data directory holds, without its catalog, and the catalog that can be made of it. Of the catalog that is replaced
+//! only the losses are asked for: no other place has what was lost before, and what an operator said of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use alula_catalog::{
-    CatalogContents, DataFile, DataLoss, FileId, SequenceNumber, Signal, TenantId, TenantNumber, now_ns,
+    Catalog, CatalogContents, DataFile, DataLoss, FileId, RecordedLoss, SequenceNumber, Signal, TenantId,
+    TenantNumber, now_ns,
 };
 
 use super::Report;
@@ -26,6 +28,8 @@ pub(super) struct Found {
     damaged: Vec<DamagedFile>,
     store_uuid: Option<[u8; 16]>,
     log: LogContents,
+    /// On record before.
+    known_losses: Vec<RecordedLoss>,
     /// Tenants of log entries.
     log_tenants: BTreeSet<TenantNumber>,
     /// The highest number of a tenant that is seen anywhere.
@@ -85,10 +89,14 @@ impl Found {
         let of_damaged =
             damaged.iter().filter_map(|file: &DamagedFile| Some(file.footer.as_ref()?.file.tenant));
         let of_dirs = tree.dirs.iter().filter_map(|dir| tenant_of_dir(layout, dir));
-        let all = of_files.chain(of_damaged).chain(of_dirs).chain(log_tenants.iter().copied());
+        let known_losses =
+            store_uuid.map(|store_uuid| losses_on_record(layout, store_uuid)).unwrap_or_default();
+        let of_losses = known_losses.iter().filter_map(|known| known.loss.tenant);
+        let all =
+            of_files.chain(of_damaged).chain(of_dirs).chain(of_losses).chain(log_tenants.iter().copied());
         let last_tenant = all.max().unwrap_or(TenantNumber(0));
         let layout = layout.clone();
-        Ok(Self { layout, sound, damaged, store_uuid, log, log_tenants, last_tenant })
+        Ok(Self { layout, sound, damaged, store_uuid, log, known_losses, log_tenants, last_tenant })
     }
 
     /// Damaged files that are still among the sound ones.
@@ -125,6 +133,7 @@ impl Found {
             last_tenant: self.last_tenant,
             last_deletion: applied.max().unwrap_or(0),
             files,
+            known_losses: self.known_losses.clone(),
             losses,
         })
     }
@@ -143,7 +152,8 @@ impl Found {
         }
         let mut tenants: Vec<_> = ids.into_iter().map(|(number, (id, _))| (number, id.clone())).collect();
         report.find("tenants", format!("{} from the footers of data files", tenants.len()));
-        let of_losses = self.damaged.iter().filter_map(|file| file.loss(&self.layout).tenant);
+        let of_damaged = self.damaged.iter().filter_map(|file| file.loss(&self.layout).tenant);
+        let of_losses = of_damaged.chain(self.known_losses.iter().filter_map(|known| known.loss.tenant));
         for number in self.log_tenants.iter().copied().chain(of_losses).collect::<BTreeSet<_>>() {
             if tenants.iter().any(|(known, _)| *known == number) {
                 continue;
@@ -162,6 +172,11 @@ impl Found {
     /// Rows that are in no file that is taken in, and that the log does not give.
     fn losses(&self, plan: &Plan, live: &[DataFile], report: &mut Report) -> Result<Vec<DataLoss>> {
         let mut losses = Vec::new();
+        if !self.known_losses.is_empty() {
+            report.find("losses", format!("{} stay on record", self.known_losses.len()));
+        }
+        let sources = self.known_losses.iter().map(|known| Path::new(&known.loss.source));
+        let known_files: HashSet<_> = sources.filter_map(Path::file_name).collect();
         for file in &self.damaged {
             let loss = file.loss(&self.layout);
             if let Some(elsewhere) = self.is_elsewhere(file, plan, live) {
@@ -171,7 +186,10 @@ impl Found {
             let advice =
                 "it is kept in data/quarantine and its rows are on record as lost; restore it from a backup";
             report.blame(loss.source.clone(), loss.detail.clone(), advice);
-            losses.push(loss);
+            // Perhaps by a name that it had in another directory.
+            if !file.path.file_name().is_some_and(|name| known_files.contains(name)) {
+                losses.push(loss);
+            }
         }
         for gap in self.gaps(plan)? {
             let text = format!("entry {}: {}", gap.first_seq, gap.detail);
@@ -304,6 +322,16 @@ fn set_aside_before(layout: &Layout) -> Vec<DamagedFile> {
         DamagedFile::new(path, footer.map(Box::new), FileFault::SetAside, true)
     })
     .collect()
+}
+
+/// The losses of the catalog that is replaced, if that is sound and of this store.
+fn losses_on_record(layout: &Layout, store_uuid: [u8; 16]) -> Vec<RecordedLoss> {
+    let Ok(catalog) = Catalog::inspect(&layout.root().join(Catalog::FILE_NAME)) else { return Vec::new() };
+    if catalog.store_uuid().ok() == Some(store_uuid) {
+        catalog.data_losses().unwrap_or_default()
+    } else {
+        Vec::new()
+    }
 }
 
 /// The store that all files and the log belong to.

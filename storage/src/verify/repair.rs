@@ -1,7 +1,8 @@
 //! A new catalog in the place of a damaged one.
 //!
 //! What is neither in the footers of data files nor in the log cannot be built anew, and the report says so: pending
-//! deletions, retention policies, the ids of stored batches, what ingest refused, and where remote files are.
+//! deletions, retention policies, the ids of stored batches, what ingest refused, and where remote files are. Losses on record
+//! are taken from the old catalog if that can be trusted.
 
 use std::ffi::OsString;
 use std::io;
@@ -79,7 +80,8 @@ fn tell_what_is_gone(report: &mut Report) {
         "deletions that were not applied to all files yet: their rows are there again; repeat each DELETE",
         "retention policies of tenants: the server's defaults apply until `alula retention set` is repeated",
         "ids of batches that are in files: one that is sent again within the next ten minutes is stored again",
-        "what ingest refused (system.ingest_rejections), and losses on record before",
+        "what ingest refused (system.ingest_rejections)",
+        "losses on record before, if the old catalog is damaged or of another store",
         "files of the remote tier: their objects are untouched, and in no query; this directory does not own them any more, \
          so nothing moves there either, until `OWNER` is removed from the object store, which gives the objects up",
     ] {

@@ -6,8 +6,8 @@ use std::path::Path;
 use super::*;
 use crate::catalog::tests::file;
 use crate::{
-    Catalog, Error, FileId, RetentionPolicy, RetryWindowChange, RetryableBatch, SequenceNumber, Signal,
-    TenantNumber,
+    Catalog, DataLoss, Error, FileId, RetentionPolicy, RetryWindowChange, RetryableBatch, SequenceNumber,
+    Signal, TenantNumber,
 };
 
 const NAME: &str = "catalog.db";
@@ -36,19 +36,38 @@ fn fill(catalog: &Catalog, steps: std::ops::Range<u64>) {
         let flushed = file(u128::from(i) + 1, tenant, i + 1, i + 1);
         catalog.commit_flush(&[flushed], SequenceNumber(i + 1), &change).unwrap();
         catalog.set_retention(&RetentionPolicy { tenant, signal: Signal::Logs, keep_ns: Some(9) }).unwrap();
+        let recorded = catalog.record_data_losses(&[loss(tenant, i)]).unwrap();
+        if i == 1 {
+            catalog.acknowledge_losses(&[recorded[0].id], Some("disk replaced")).unwrap();
+        }
+    }
+}
+
+fn loss(tenant: TenantNumber, number: u64) -> DataLoss {
+    DataLoss {
+        first_seq: SequenceNumber(number),
+        last_seq: SequenceNumber(number),
+        source: format!("data/{number}"),
+        detail: "it is missing".to_owned(),
+        found_ns: 7,
+        tenant: Some(tenant),
+        signal: Some(Signal::Logs),
+        num_rows: None,
+        timestamps: None,
     }
 }
 
 /// Everything that a query or a flush asks.
 fn contents(catalog: &Catalog) -> String {
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         catalog.store_uuid().unwrap(),
         catalog.flushed_seq().unwrap(),
         catalog.tenants().unwrap(),
         catalog.live_files().unwrap(),
         catalog.retention_policies().unwrap(),
         catalog.retryable_batches().unwrap(),
+        catalog.data_losses().unwrap(),
     )
 }
 
@@ -137,6 +156,10 @@ fn any_changed_value_of_any_covered_table_is_found() {
         "UPDATE retry_window SET batches = x'00' WHERE last_seq = 2",
         "DELETE FROM retry_window WHERE last_seq = 1",
         "DELETE FROM files WHERE state = 'dead'",
+        "UPDATE data_loss SET acknowledged_at = '2026-11-21T12:00:00.000Z' WHERE id = 1",
+        "UPDATE data_loss SET acknowledged_at = NULL, note = NULL WHERE id = 2",
+        "UPDATE data_loss SET note = 'disk repaired' WHERE id = 2",
+        "DELETE FROM data_loss WHERE id = 3",
         "UPDATE integrity SET digest = digest + 1 WHERE table_name = 'files'",
     ] {
         let changed = tempfile::tempdir().unwrap();

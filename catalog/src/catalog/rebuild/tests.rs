@@ -1,6 +1,20 @@
 use super::*;
 use crate::catalog::tests::file;
-use crate::{FileId, NewDeletion, RetryWindowChange, ScrubPass, Signal};
+use crate::{Acknowledgement, FileId, NewDeletion, RetryWindowChange, ScrubPass, Signal};
+
+fn loss(seq: u64, tenant: u32) -> DataLoss {
+    DataLoss {
+        first_seq: SequenceNumber(seq),
+        last_seq: SequenceNumber(seq),
+        source: format!("data/{seq}"),
+        detail: "it is missing".to_owned(),
+        found_ns: 1_795_262_400_123_000_000,
+        tenant: Some(TenantNumber(tenant)),
+        signal: Some(Signal::Logs),
+        num_rows: Some(9),
+        timestamps: None,
+    }
+}
 
 #[test]
 fn a_built_catalog_takes_the_place_of_the_one_it_is_for() {
@@ -15,6 +29,12 @@ fn a_built_catalog_takes_the_place_of_the_one_it_is_for() {
     let uuid = catalog.store_uuid().unwrap();
     drop(catalog);
 
+    let known = |id, seq, note: Option<&str>| RecordedLoss {
+        id,
+        loss: loss(seq, 3),
+        acknowledgement: note
+            .map(|note| Acknowledgement { at_ns: 1_795_262_400_456_000_000, note: Some(note.to_owned()) }),
+    };
     let contents = CatalogContents {
         store_uuid: Some(uuid),
         flushed_seq: SequenceNumber(20),
@@ -22,7 +42,9 @@ fn a_built_catalog_takes_the_place_of_the_one_it_is_for() {
         last_tenant: TenantNumber(9),
         last_deletion: 5,
         files: vec![file(1, TenantNumber(3), 1, 20)],
-        losses: Vec::new(),
+        known_losses: vec![known(4, 1, Some("disk replaced")), known(6, 2, None)],
+        // The first of them is the one that is known.
+        losses: vec![loss(1, 3), loss(3, 7)],
     };
     Catalog::build(&new, &old, &contents).unwrap();
     assert!(!dir.path().join("catalog.db.new-wal").exists(), "all of it is in the one file");
@@ -33,6 +55,9 @@ fn a_built_catalog_takes_the_place_of_the_one_it_is_for() {
     assert_eq!(catalog.flushed_seq().unwrap(), SequenceNumber(20));
     assert_eq!(catalog.tenants().unwrap(), contents.tenants);
     assert_eq!(catalog.live_files().unwrap(), contents.files);
+    let of_files = RecordedLoss { id: 7, loss: loss(3, 7), acknowledgement: None };
+    let [first, second] = contents.known_losses.try_into().unwrap();
+    assert_eq!(catalog.data_losses().unwrap(), [first, second, of_files]);
     assert_eq!(catalog.register_tenant(&"new".parse().unwrap()).unwrap(), TenantNumber(10));
     let deletion = NewDeletion {
         tenant: TenantNumber(3),

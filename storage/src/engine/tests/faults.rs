@@ -244,7 +244,8 @@ async fn a_loss_that_is_found_on_a_full_disk_is_on_record_before_the_log_goes() 
     machine.is_full(false);
     storage.watch_health().wait_for(|health| matches!(health, Health::Degraded { .. })).await.unwrap();
     let losses = storage.inner.catalog.data_losses().unwrap();
-    let known: Vec<_> = losses.iter().map(|loss| (loss.first_seq.0, loss.signal, loss.num_rows)).collect();
+    let known = losses.iter().map(|known| &known.loss);
+    let known: Vec<_> = known.map(|loss| (loss.first_seq.0, loss.signal, loss.num_rows)).collect();
     assert_eq!(known, [(2, Some(Signal::Logs), Some(2))]);
     let kept = machine.dir.path().join("wal/quarantine").join(segment.file_name().unwrap());
     assert!(machine.disk.file_len(&kept).is_ok());

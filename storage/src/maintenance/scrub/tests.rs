@@ -93,7 +93,7 @@ async fn a_pass_goes_on_over_restarts_and_puts_what_rotted_on_record() {
         let losses = store.catalog.data_losses().unwrap();
         assert_eq!(losses.len(), usize::from(day >= 6), "day {day}: {losses:?}");
         if day == 6 {
-            assert!(losses[0].source.contains(&files[5].id.to_string()), "{losses:?}");
+            assert!(losses[0].loss.source.contains(&files[5].id.to_string()), "{losses:?}");
             assert!(matches!(&*storage.watch_health().borrow(), Health::Degraded { .. }));
             assert!(matches!(snapshot.data_files().open(&files[5]), Err(Error::CorruptFile { .. })));
         }

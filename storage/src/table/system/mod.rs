@@ -11,7 +11,7 @@ mod ingest_rejections;
 use std::sync::Arc;
 
 use alula_catalog::schema::TENANT_ID;
-use alula_catalog::{DataLoss, TenantId};
+use alula_catalog::{RecordedLoss, TenantId};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -38,7 +38,7 @@ const NAMES: [&str; 3] = [data_loss::NAME, deletions::NAME, ingest_rejections::N
 pub(super) struct SystemSchema {
     tenant: TenantId,
     rejections: Arc<TenantRejections>,
-    losses: Vec<DataLoss>,
+    losses: Vec<RecordedLoss>,
     /// Oldest first.
     deletions: Vec<Arc<Deletion>>,
 }

@@ -1,6 +1,6 @@
 //! What `system.ingest_rejections` shows, and to whom.
 
-use alula_catalog::{DataLoss, SequenceNumber, Signal, TimeRange};
+use alula_catalog::{Catalog, DataLoss, SequenceNumber, Signal, TimeRange};
 use arrow::util::pretty::pretty_format_batches;
 use tempfile::tempdir;
 
@@ -100,18 +100,26 @@ async fn each_tenant_sees_what_was_lost_of_it_or_of_nobody_knows_whom() {
         timestamps: Some(TimeRange { min_ns: NOON_NS, max_ns: NOON_NS + SECOND_NS }),
         ..loss(Some(a), 1)
     };
-    for loss in [known, loss(Some(b), 3), loss(None, 5), loss(None, 5)] {
-        storage.store().record_loss(loss).unwrap();
-    }
+    storage.store().losses.record(&[known, loss(Some(b), 3), loss(None, 5), loss(None, 5)]).unwrap();
     let all = "SELECT * FROM system.data_loss";
     let expected = "\
-+----------------------+-----------+-------------+--------+-----------+----------+----------+----------------------+----------------------+-----------+--------------------+
-| timestamp            | tenant_id | owner_known | signal | first_seq | last_seq | num_rows | min_timestamp        | max_timestamp        | source    | detail             |
-+----------------------+-----------+-------------+--------+-----------+----------+----------+----------------------+----------------------+-----------+--------------------+
-| 2026-11-21T12:00:00Z | a         | true        | traces | 1         | 2        | 9        | 2026-11-21T12:00:00Z | 2026-11-21T12:00:01Z | wal/1.wal | missing at byte 96 |
-| 2026-11-21T12:00:00Z | a         | false       |        | 5         | 6        |          |                      |                      | wal/5.wal | missing at byte 96 |
-+----------------------+-----------+-------------+--------+-----------+----------+----------+----------------------+----------------------+-----------+--------------------+";
++----------------------+-----------+-------------+--------+-----------+----------+----------+----------------------+----------------------+-----------+--------------------+-----------------+
+| timestamp            | tenant_id | owner_known | signal | first_seq | last_seq | num_rows | min_timestamp        | max_timestamp        | source    | detail             | acknowledged_at |
++----------------------+-----------+-------------+--------+-----------+----------+----------+----------------------+----------------------+-----------+--------------------+-----------------+
+| 2026-11-21T12:00:00Z | a         | true        | traces | 1         | 2        | 9        | 2026-11-21T12:00:00Z | 2026-11-21T12:00:01Z | wal/1.wal | missing at byte 96 |                 |
+| 2026-11-21T12:00:00Z | a         | false       |        | 5         | 6        |          |                      |                      | wal/5.wal | missing at byte 96 |                 |
++----------------------+-----------+-------------+--------+-----------+----------+----------+----------------------+----------------------+-----------+--------------------+-----------------+";
     assert_eq!(printed(&storage, "a", all).await, expected);
+    // What was said of the third loss, which is of nobody knows whom.
+    let elsewhere = Catalog::open(&dir.path().join(Catalog::FILE_NAME)).unwrap();
+    elsewhere.acknowledge_losses(&[3], Some("secret of b")).unwrap();
+    storage.store().losses.follow_acknowledgements().unwrap();
+    for (tenant, acknowledged) in [("a", "5"), ("b", "5"), ("stranger", "5")] {
+        let sql = "SELECT first_seq FROM system.data_loss WHERE acknowledged_at <= now()";
+        let shown = printed(&storage, tenant, sql).await;
+        assert!(shown.contains(&format!("| {acknowledged} ")) && shown.lines().count() == 5, "{shown}");
+        assert!(!printed(&storage, tenant, all).await.contains("secret"));
+    }
     for (tenant, seqs) in [("b", "3, 5"), ("stranger", "5")] {
         let sql = "SELECT string_agg(first_seq, ', ' ORDER BY first_seq) AS seqs FROM system.data_loss";
         let shown = printed(&storage, tenant, sql).await;

@@ -214,8 +214,8 @@ async fn a_damaged_file_is_set_aside_and_on_record_and_nothing_of_it_is_served()
     let storage = open(config(dir.path())).unwrap();
     let losses = storage.store().catalog.data_losses().unwrap();
     assert_eq!(losses.len(), 1);
-    assert_eq!((losses[0].first_seq, losses[0].last_seq), (files[0].first_seq, files[0].last_seq));
-    assert_eq!((losses[0].num_rows, losses[0].tenant), (Some(3), Some(files[0].tenant)));
+    assert_eq!((losses[0].loss.first_seq, losses[0].loss.last_seq), (files[0].first_seq, files[0].last_seq));
+    assert_eq!((losses[0].loss.num_rows, losses[0].loss.tenant), (Some(3), Some(files[0].tenant)));
     assert_eq!(bodies(&storage, "a").await, expected(&[("y", 3)]));
     storage.close().await.unwrap();
 
@@ -367,6 +367,45 @@ async fn a_sound_catalog_is_built_anew_only_if_that_is_asked_for() {
     }
     let first = kept(dir.path()).into_iter().min().unwrap();
     assert_eq!(fs::read(dir.path().join(first)).unwrap().len(), before.len());
+}
+
+/// Scenario: one file is damaged, the only one of another tenant is gone, and an operator knows of the first.
+#[tokio::test]
+async fn losses_of_a_sound_catalog_and_what_was_said_of_them_outlast_a_repair() {
+    let dir = closed().await;
+    let files = live(dir.path());
+    let path = layout(dir.path()).data_file(&files[0]);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[20] ^= 0xff;
+    fs::write(&path, bytes).unwrap();
+    fs::remove_file(layout(dir.path()).data_file(&files[2])).unwrap();
+    let storage = open(config(dir.path())).unwrap();
+    storage.snapshot().data_files().open(&files[0]).unwrap_err();
+    storage.close().await.unwrap();
+    let losses = || Catalog::inspect(&dir.path().join("catalog.db")).unwrap().data_losses().unwrap();
+    let damaged = losses().into_iter().find(|known| known.loss.tenant == Some(files[0].tenant)).unwrap().id;
+    let catalog = Catalog::open(&dir.path().join("catalog.db")).unwrap();
+    catalog.acknowledge_losses(&[damaged], Some("disk 4 replaced")).unwrap();
+    drop(catalog);
+    let before = losses();
+    assert_eq!(before.len(), 2);
+
+    // The second repair finds the file in data/quarantine, and neither a file nor an entry of the other tenant.
+    for _ in 0..2 {
+        let report = repair(dir.path(), RepairMode::Always).unwrap();
+        let told = report.findings.iter().any(|finding| finding.text == "2 stay on record");
+        assert!(told && report.problems.len() == 1, "{report:?}");
+        assert_eq!(losses(), before);
+    }
+    let catalog = Catalog::open(&dir.path().join("catalog.db")).unwrap();
+    let next = catalog.register_tenant(&"new".parse().unwrap()).unwrap();
+    assert!(next > files[2].tenant, "a number was given out again");
+    drop(catalog);
+
+    remove_catalog(dir.path());
+    repair(dir.path(), RepairMode::IfNeeded).unwrap();
+    let anew = losses();
+    assert_eq!((anew.len(), &anew[0].acknowledgement), (1, &None), "of the file in data/quarantine");
 }
 
 #[tokio::test]
