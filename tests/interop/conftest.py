@@ -5,6 +5,11 @@ from fixtures import binary, make_server  # noqa: F401
 from harness import Server
 
 
+def pytest_addoption(parser):
+    group = parser.getgroup("drivers")
+    group.addoption("--write-clients-table", action="store_true", help="write docs/clients.md, see tools/clients-table")
+
+
 @pytest.fixture
 def server(make_server):
     """A running server of this test alone."""
