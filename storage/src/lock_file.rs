@@ -5,8 +5,14 @@
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use crate::{Error, Result};
+
+/// How often, and how long apart, it is looked whether a new holder has written its number.
+const LOOKS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Who has a lock.
 #[derive(Debug)]
@@ -23,14 +29,30 @@ pub(crate) fn take_lock(path: &Path) -> Result<Lock> {
     let mut file = opened.map_err(Error::io(path, "cannot open the lock file"))?;
     match file.try_lock() {
         Ok(()) => Ok(Lock::Ours(file)),
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            // The holder may not have written its number yet; then there is none to name.
-            let _ = file.read_to_string(&mut pid);
-            let pid = if pid.trim().is_empty() { "(unknown)".to_owned() } else { pid.trim().to_owned() };
-            Ok(Lock::Taken { pid })
-        }
+        Err(TryLockError::WouldBlock) => Ok(Lock::Taken { pid: holder(&mut file) }),
         Err(TryLockError::Error(source)) => Err(Error::io(path, "cannot lock the lock file")(source)),
+    }
+}
+
+/// Who has the lock. One that took it this moment may not have written its number yet, and the file names the one before.
+fn holder(file: &mut File) -> String {
+    let first = written_pid(file);
+    for _ in 0..LOOKS {
+        thread::sleep(PAUSE);
+        let pid = written_pid(file);
+        if pid != first {
+            return pid;
+        }
+    }
+    first
+}
+
+fn written_pid(file: &mut File) -> String {
+    let mut pid = String::new();
+    let read = file.rewind().and_then(|()| file.read_to_string(&mut pid));
+    match (read, pid.trim()) {
+        (Ok(_), pid) if !pid.is_empty() => pid.to_owned(),
+        _ => "(unknown)".to_owned(),
     }
 }
 
