@@ -149,8 +149,8 @@ fn parameter_column(kind: &str, values: &[&Value]) -> Result<ArrayRef> {
         "int64" => integers::<Int64Type>(values)?,
         "float32" => cast(&doubles(values), &Float32Type::DATA_TYPE)?,
         "float64" => doubles(values),
-        "text" => Arc::new(StringArray::from_iter(values.iter().map(|value| value.as_str()))),
-        "bool" => Arc::new(BooleanArray::from_iter(values.iter().map(|value| value.as_bool()))),
+        "text" => Arc::new(values.iter().map(|value| value.as_str()).collect::<StringArray>()),
+        "bool" => Arc::new(values.iter().map(|value| value.as_bool()).collect::<BooleanArray>()),
         "bytes" => {
             let data = tagged("$bytes").map(bytes).collect::<Result<Vec<_>>>()?;
             Arc::new(BinaryArray::from_iter_values(data))
