@@ -36,7 +36,7 @@ pub(crate) fn wire_schema(schema: &Schema, profile: Profile) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// The type under which values of `data_type` are sent.
+/// The type under which values of `data_type` are sent: in every profile one that all clients read.
 pub(crate) fn wire_type(data_type: &DataType, profile: Profile) -> DataType {
     use DataType as T;
     let wire_field = |field| wire_field(field, profile);

@@ -172,15 +172,22 @@ func bind(ctx context.Context, made adbc.Statement, rows [][]parameter) error {
 	return made.Bind(ctx, batch)
 }
 
-func (d *driver) boundRows(ctx context.Context, asked request) (found any, err error) {
+// withRows prepares a statement, binds its rows of parameters and hands it on.
+func (d *driver) withRows(ctx context.Context, asked request, use func(adbc.Statement) error) error {
 	rows, err := parameterRows(asked.Parameters)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	err = d.prepare(ctx, asked.SQL, func(made adbc.Statement) error {
+	return d.prepare(ctx, asked.SQL, func(made adbc.Statement) error {
 		if err := bind(ctx, made, rows); err != nil {
 			return err
 		}
+		return use(made)
+	})
+}
+
+func (d *driver) boundRows(ctx context.Context, asked request) (found any, err error) {
+	err = d.withRows(ctx, asked, func(made adbc.Statement) error {
 		found, err = execute(ctx, made)
 		return err
 	})
@@ -196,14 +203,7 @@ func (d *driver) update(ctx context.Context, asked request) (count any, err erro
 }
 
 func (d *driver) updateRows(ctx context.Context, asked request) (count any, err error) {
-	rows, err := parameterRows(asked.Parameters)
-	if err != nil {
-		return nil, err
-	}
-	err = d.prepare(ctx, asked.SQL, func(made adbc.Statement) error {
-		if err := bind(ctx, made, rows); err != nil {
-			return err
-		}
+	err = d.withRows(ctx, asked, func(made adbc.Statement) error {
 		count, err = made.ExecuteUpdate(ctx)
 		return err
 	})
