@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use refinery::Runner;
 use rusqlite::{Connection, OpenFlags};
 
@@ -19,7 +20,7 @@ use crate::{Error, Result};
 /// Several processes may open the same new database at once: one migrates it, the others wait.
 ///
 /// # Errors
-/// `NewerSchema` — a newer version wrote it; `Open`, `Migrate`, `Lock` — it is not a database, or not ours;
+/// `NewerSchema` — a newer version wrote it; `Damaged`, `Open`, `Migrate`, `Lock` — it is not a database, or not ours;
 /// `NotDurable` — the file system does not support what a durable COMMIT needs.
 pub fn open_database(path: &Path, migrations: Runner) -> Result<Connection> {
     open_checked(path, migrations, |_| Ok(()))
@@ -42,7 +43,7 @@ pub(crate) fn open_checked(
     configure(&connection).map_err(open_error)?;
     check_durable(&connection, path)?;
     check(&connection)?;
-    refuse_newer(&connection, path, &migrations)?;
+    check_history(&connection, path, &migrations)?;
     // Grouped: a migration and the row that says it ran are one transaction, so a crash leaves both or neither.
     migrations
         .set_grouped(true)
@@ -89,8 +90,9 @@ fn lock_beside(path: &Path) -> Result<File> {
     locked.and_then(|file| file.lock().map(|()| file)).map_err(|source| Error::Lock { path, source })
 }
 
-/// Refuses a database whose migration history goes past what this program knows.
-pub(crate) fn refuse_newer(connection: &Connection, path: &Path, migrations: &Runner) -> Result<()> {
+/// Refuses a database whose migration history goes past what this program knows, or cannot be read: the library that migrates
+/// takes for granted what it has written.
+pub(crate) fn check_history(connection: &Connection, path: &Path, migrations: &Runner) -> Result<()> {
     let has_history: bool = connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history')",
         [],
@@ -99,11 +101,36 @@ pub(crate) fn refuse_newer(connection: &Connection, path: &Path, migrations: &Ru
     if !has_history {
         return Ok(());
     }
-    let found: Option<i64> =
-        connection.query_row("SELECT max(version) FROM refinery_schema_history", [], |row| row.get(0))?;
     let known = migrations.get_migrations().iter().map(|m| i64::from(m.version())).max().unwrap_or(0);
-    match found {
-        Some(found) if found > known => Err(Error::NewerSchema { path: path.to_owned(), found, known }),
-        _ => Ok(()),
+    let mut history = connection
+        .prepare("SELECT version, applied_on, checksum FROM refinery_schema_history ORDER BY version DESC")?;
+    let rows = history.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    for row in rows {
+        let (found, applied_on, checksum): (i64, String, String) = row?;
+        if found > known {
+            return Err(Error::NewerSchema { path: path.to_owned(), found, known });
+        }
+        if !is_rfc3339(&applied_on) || checksum.parse::<u64>().is_err() {
+            let detail = format!("the record of migration {found} cannot be read");
+            return Err(Error::Damaged { path: path.to_owned(), detail });
+        }
     }
+    Ok(())
 }
+
+/// Whether a text is a time as migrations are recorded with: `2026-01-02T03:04:05.000000006Z`.
+fn is_rfc3339(text: &str) -> bool {
+    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    let is_shaped = match shape.strip_prefix("0000-00-00T00:00:00") {
+        Some("Z") => true,
+        Some(rest) => rest.strip_prefix('.').and_then(|rest| rest.strip_suffix('Z')).is_some_and(|digits| {
+            (1..=9).contains(&digits.len()) && digits.bytes().all(|digit| digit == b'0')
+        }),
+        None => false,
+    };
+    // Two libraries differ in what they think of leap seconds.
+    is_shaped && !text.contains(":60") && text.parse::<Timestamp>().is_ok()
+}
+
+#[cfg(test)]
+mod tests;

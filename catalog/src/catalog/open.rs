@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::integrity::SchemaObject;
 use super::mark::{Mark, MarkFile};
 use super::{Catalog, Inner, integrity, migrations};
-use crate::connection::{open_checked, refuse_newer};
+use crate::connection::{check_history, open_checked};
 use crate::error::{CatalogDamage, is_of_the_machine};
 use crate::{Error, Result};
 
@@ -68,7 +68,7 @@ impl Catalog {
             Backup::new(&from, &mut connection)?.run_to_completion(COPIED_PAGES, Duration::ZERO, None)?;
             integrity::register_function(&connection)?;
             refuse(path, integrity::check(&connection, mark)?)?;
-            refuse_newer(&connection, path, &migrations::migrations::runner())?;
+            check_history(&connection, path, &migrations::migrations::runner())?;
             migrate(path, &mut connection)?;
             check_schema(path, &connection)?;
             Ok(connection)
@@ -132,6 +132,7 @@ fn judge(path: &Path, error: Error) -> Error {
             },
             _ => return damaged(path, CatalogDamage::Structure(integrity::one_line(&source.to_string()))),
         },
+        Error::Damaged { detail, .. } => return damaged(path, CatalogDamage::Structure(detail.clone())),
         _ => return error,
     };
     if is_of_the_machine(source) {
