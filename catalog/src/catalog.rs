@@ -20,6 +20,7 @@ mod remote;
 mod retention;
 mod retry_window;
 mod scrub;
+mod user_tables;
 
 mod migrations {
     refinery::embed_migrations!("migrations");
@@ -35,6 +36,7 @@ pub use remote::{BlockHashes, RemoteUpload};
 pub use retention::{ClockRecord, RetentionPolicy};
 pub use retry_window::{RetryWindowChange, RetryableBatch};
 pub use scrub::ScrubPass;
+pub use user_tables::{UserFile, UserTableChange, UserTableRecord};
 
 /// The metadata store. All methods block on SQLite: call them from a thread that may block.
 pub struct Catalog {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rusqlite::ErrorCode;
 
-use crate::{FileId, SequenceNumber};
+use crate::{FileId, SequenceNumber, UserTableId};
 
 /// An error and its sources, as one line: what the edges log, or tell a client whose mistake it was.
 pub fn error_chain(error: &dyn std::error::Error) -> String {
@@ -82,6 +82,9 @@ pub enum Error {
 
     #[error("no loss {id} is on record; nothing was acknowledged")]
     UnknownLoss { id: u64 },
+
+    #[error("the user table {table} was changed by another transaction; nothing was changed")]
+    UserTableChanged { table: UserTableId },
 
     #[error("the database {path} is damaged: {detail}; restore it from a backup")]
     Damaged { path: PathBuf, detail: String },

@@ -86,6 +86,16 @@ impl fmt::Display for FileId {
     }
 }
 
+/// The identity of a user table: 128 bits, unique for ever, written as 32 hexadecimal digits. Later tables have larger ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserTableId(pub u128);
+
+impl fmt::Display for UserTableId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,7 +32,7 @@ const MAX_SAID: usize = 200;
 /// Tables whose rows decide what queries see, and the columns that are covered; none means all of them.
 ///
 /// What is missing here may be wrong without harm: where the scrub is, when the clock was looked at, what ingest refused.
-const COVERED: [(&str, &[&str]); 8] = [
+const COVERED: [(&str, &[&str]); 10] = [
     ("data_loss", &[]),
     ("deletions", &[]),
     ("files", &[]),
@@ -41,6 +41,8 @@ const COVERED: [(&str, &[&str]); 8] = [
     ("retry_window", &[]),
     ("store", &["uuid", "flushed_seq"]),
     ("tenants", &[]),
+    ("user_files", &[]),
+    ("user_tables", &[]),
 ];
 
 /// Makes the function known that the triggers call.

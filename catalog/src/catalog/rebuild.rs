@@ -5,7 +5,9 @@ use std::path::Path;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::mark::Mark;
-use super::{Catalog, DataFile, DataLoss, RecordedLoss, data_loss, files};
+use super::{
+    Catalog, DataFile, DataLoss, RecordedLoss, UserFile, UserTableRecord, data_loss, files, user_tables,
+};
 use crate::{Result, SequenceNumber, TenantId, TenantNumber};
 
 /// What a catalog is made of.
@@ -20,6 +22,8 @@ pub struct CatalogContents {
     /// The same for deletions.
     pub last_deletion: u64,
     pub files: Vec<DataFile>,
+    pub user_tables: Vec<UserTableRecord>,
+    pub user_files: Vec<UserFile>,
     /// On record before, and kept as they were.
     pub known_losses: Vec<RecordedLoss>,
     pub losses: Vec<DataLoss>,
@@ -81,6 +85,12 @@ fn fill(connection: &Connection, contents: &CatalogContents) -> Result<()> {
     }
     for file in &contents.files {
         files::insert_file(connection, file)?;
+    }
+    for table in &contents.user_tables {
+        user_tables::insert_table(connection, table)?;
+    }
+    for file in &contents.user_files {
+        user_tables::insert_user_file(connection, (file.tenant, file.table), file)?;
     }
     for RecordedLoss { id, loss, acknowledgement } in &contents.known_losses {
         data_loss::insert(connection, Some(*id), loss, acknowledgement.as_ref())?;

@@ -89,6 +89,26 @@ fn a_database_of_a_newer_version_is_refused_by_name() {
 }
 
 #[test]
+fn a_damaged_record_of_a_migration_is_a_damaged_catalog() {
+    for damage in
+        ["checksum = '99999999999999999999'", "checksum = 'x'", "applied_on = 'x'", "applied_on = NULL"]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalog.db");
+        drop(Catalog::open(&path).unwrap());
+        let connection = Connection::open(&path).unwrap();
+        connection
+            .execute(&format!("UPDATE refinery_schema_history SET {damage} WHERE version = 3"), [])
+            .unwrap();
+        drop(connection);
+        for opened in [Catalog::open(&path), Catalog::inspect(&path)] {
+            let error = opened.unwrap_err();
+            assert!(matches!(error, Error::DamagedCatalog { .. }), "{damage}: {error}");
+        }
+    }
+}
+
+#[test]
 fn a_file_that_is_no_database_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("catalog.db");

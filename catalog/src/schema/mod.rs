@@ -3,6 +3,7 @@
 //! | file | purpose |
 //! |---|---|
 //! | `columns.rs` | every column name, once |
+//! | `comments.rs` | what each column holds |
 //! | `common.rs` | columns that all three tables share, and the field constructors |
 //! | `metrics.rs`, `logs.rs`, `traces.rs` | the columns of one signal |
 //!
@@ -13,6 +14,7 @@
 //! empty id, a zero time); an empty string stands for an empty string in a message that was there.
 
 mod columns;
+mod comments;
 mod common;
 mod logs;
 mod metrics;
@@ -25,6 +27,7 @@ use arrow_schema::{Schema, SchemaRef};
 use crate::Signal;
 
 pub use columns::*;
+pub use comments::{column_comment, system_column_comment};
 pub use common::{DICTIONARY_KEY_TYPE, UTC};
 pub use metrics::{exemplar_fields, quantile_fields};
 pub use traces::{event_fields, link_fields};

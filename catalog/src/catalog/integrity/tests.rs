@@ -5,9 +5,10 @@ use std::path::Path;
 
 use super::*;
 use crate::catalog::tests::file;
+use crate::catalog::user_tables::tests::{user_file, user_table};
 use crate::{
     Catalog, DataLoss, Error, FileId, RetentionPolicy, RetryWindowChange, RetryableBatch, SequenceNumber,
-    Signal, TenantNumber,
+    Signal, TenantNumber, UserTableChange,
 };
 
 const NAME: &str = "catalog.db";
@@ -35,6 +36,9 @@ fn fill(catalog: &Catalog, steps: std::ops::Range<u64>) {
         let change = RetryWindowChange { batches: vec![batch], forget_before_ns: 0 };
         let flushed = file(u128::from(i) + 1, tenant, i + 1, i + 1);
         catalog.commit_flush(&[flushed], SequenceNumber(i + 1), &change).unwrap();
+        let table = user_table(i.into(), tenant, "hosts", 1);
+        let files = vec![user_file(u128::from(i), tenant, i.into())];
+        catalog.commit_user_tables(tenant, &[UserTableChange::Create { table, files }]).unwrap();
         catalog.set_retention(&RetentionPolicy { tenant, signal: Signal::Logs, keep_ns: Some(9) }).unwrap();
         let recorded = catalog.record_data_losses(&[loss(tenant, i)]).unwrap();
         if i == 1 {
@@ -60,13 +64,15 @@ fn loss(tenant: TenantNumber, number: u64) -> DataLoss {
 /// Everything that a query or a flush asks.
 fn contents(catalog: &Catalog) -> String {
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         catalog.store_uuid().unwrap(),
         catalog.flushed_seq().unwrap(),
         catalog.tenants().unwrap(),
         catalog.live_files().unwrap(),
         catalog.retention_policies().unwrap(),
         catalog.retryable_batches().unwrap(),
+        catalog.user_tables().unwrap(),
+        catalog.live_user_files().unwrap(),
         catalog.data_losses().unwrap(),
     )
 }
@@ -156,6 +162,8 @@ fn any_changed_value_of_any_covered_table_is_found() {
         "UPDATE retry_window SET batches = x'00' WHERE last_seq = 2",
         "DELETE FROM retry_window WHERE last_seq = 1",
         "DELETE FROM files WHERE state = 'dead'",
+        "UPDATE user_tables SET version = version + 1 WHERE tenant_number = 2",
+        "UPDATE user_files SET num_rows = 0 WHERE tenant_number = 2",
         "UPDATE data_loss SET acknowledged_at = '2026-11-21T12:00:00.000Z' WHERE id = 1",
         "UPDATE data_loss SET acknowledged_at = NULL, note = NULL WHERE id = 2",
         "UPDATE data_loss SET note = 'disk repaired' WHERE id = 2",

@@ -1,5 +1,6 @@
 use super::*;
 use crate::catalog::tests::file;
+use crate::catalog::user_tables::tests::{user_file, user_table};
 use crate::{Acknowledgement, FileId, NewDeletion, RetryWindowChange, ScrubPass, Signal};
 
 fn loss(seq: u64, tenant: u32) -> DataLoss {
@@ -42,6 +43,8 @@ fn a_built_catalog_takes_the_place_of_the_one_it_is_for() {
         last_tenant: TenantNumber(9),
         last_deletion: 5,
         files: vec![file(1, TenantNumber(3), 1, 20)],
+        user_tables: vec![user_table(5, TenantNumber(7), "hosts", 12)],
+        user_files: vec![user_file(2, TenantNumber(7), 5)],
         known_losses: vec![known(4, 1, Some("disk replaced")), known(6, 2, None)],
         // The first of them is the one that is known.
         losses: vec![loss(1, 3), loss(3, 7)],
@@ -55,6 +58,12 @@ fn a_built_catalog_takes_the_place_of_the_one_it_is_for() {
     assert_eq!(catalog.flushed_seq().unwrap(), SequenceNumber(20));
     assert_eq!(catalog.tenants().unwrap(), contents.tenants);
     assert_eq!(catalog.live_files().unwrap(), contents.files);
+    let tables = catalog.user_tables().unwrap();
+    assert_eq!(
+        tables,
+        [UserTableRecord { created_ns: tables[0].created_ns, ..contents.user_tables[0].clone() }]
+    );
+    assert_eq!(catalog.live_user_files().unwrap(), contents.user_files);
     let of_files = RecordedLoss { id: 7, loss: loss(3, 7), acknowledgement: None };
     let [first, second] = contents.known_losses.try_into().unwrap();
     assert_eq!(catalog.data_losses().unwrap(), [first, second, of_files]);
