@@ -30,6 +30,8 @@ pub struct Config {
     /// How long it takes to compare all files with their checksums once more. None: they are not.
     pub scrub_interval: Option<Duration>,
     pub compaction: CompactionConfig,
+    /// What the tables of a tenant's own may take.
+    pub user_tables: UserTablesConfig,
     /// How long rows are kept where their tenant has no policy of its own.
     pub retention: RetentionConfig,
     /// Where data goes once it is old enough; None keeps everything in the data directory.
@@ -57,6 +59,7 @@ impl Config {
             maintenance_cpu_share: 0.25,
             scrub_interval: Some(Duration::from_hours(7 * 24)),
             compaction: CompactionConfig::default(),
+            user_tables: UserTablesConfig::default(),
             retention: RetentionConfig::default(),
             remote: None,
             on_corruption: OnCorruption::Salvage,
@@ -84,6 +87,21 @@ impl Default for CompactionConfig {
             day_after: Duration::from_hours(24),
             target_bytes: 256 << 20,
         }
+    }
+}
+
+/// What the tables of a tenant's own may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserTablesConfig {
+    /// Tables that a tenant may have.
+    pub max_tables: usize,
+    /// Bytes that their files may have together, with those of transactions that are under way.
+    pub max_bytes: u64,
+}
+
+impl Default for UserTablesConfig {
+    fn default() -> Self {
+        Self { max_tables: 256, max_bytes: 1 << 30 }
     }
 }
 

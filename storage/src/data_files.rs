@@ -4,6 +4,7 @@
 //! a file is compared with it when it is opened for the first time by this process, and again by the scrub. Of a file in
 //! the remote tier each block has a hash of its own, so that a scan need not read the rest.
 
+mod stored_file;
 mod verification;
 
 use std::io::{self, Read};
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
+pub(crate) use self::stored_file::StoredFile;
 pub(crate) use self::verification::FileDamage;
 use self::verification::{Verification, corrupt};
 use crate::checksum::Hasher;
@@ -61,21 +63,34 @@ impl DataFiles {
             let downloaded = remote.download(file).map_err(|error| self.report_remote(file, error))?;
             return Ok(DataFileReader { file: Arc::from(downloaded), size_bytes: file.size_bytes });
         }
+        self.open_local(file)
+    }
+
+    /// [`Self::open`] for a file that is in the data directory, also of a user table.
+    pub(crate) fn open_local(&self, file: &(impl StoredFile + ?Sized)) -> Result<DataFileReader> {
         let reader = self.open_unverified(file)?;
         self.verification.ensure(file, || self.verify(file, &reader))?;
         Ok(reader)
     }
 
-    fn open_unverified(&self, file: &DataFile) -> Result<DataFileReader> {
+    fn open_unverified(&self, file: &(impl StoredFile + ?Sized)) -> Result<DataFileReader> {
         let path = self.layout.data_file(file);
-        let opened = self.layout.disk().open(&path).map_err(|error| {
+        let mut opened = self.layout.disk().open(&path);
+        if let (Err(error), Some(uncommitted)) = (&opened, file.uncommitted_name())
+            && error.kind() == io::ErrorKind::NotFound
+        {
+            let uncommitted = self.layout.disk().open(&self.layout.data_root().join(uncommitted));
+            // It may have been committed between the two.
+            opened = uncommitted.or_else(|_| self.layout.disk().open(&path));
+        }
+        let opened = opened.map_err(|error| {
             if error.kind() == io::ErrorKind::NotFound {
                 self.verification.report(file, FileDamage::Missing);
                 return Error::MissingFile { file: Layout::data_file_name(file) };
             }
             Error::io(&path, "cannot open the data file")(error)
         })?;
-        Ok(DataFileReader { file: Arc::from(opened), size_bytes: file.size_bytes })
+        Ok(DataFileReader { file: Arc::from(opened), size_bytes: file.size_bytes() })
     }
 
     /// Reads parts of a local file.
@@ -83,8 +98,12 @@ impl DataFiles {
     /// # Errors
     /// As of [`Self::open`].
     #[cfg_attr(not(feature = "datafusion"), expect(dead_code, reason = "only the scan reads parts"))]
-    pub(crate) fn read_ranges(&self, file: &DataFile, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let reader = self.open(file)?;
+    pub(crate) fn read_ranges(
+        &self,
+        file: &(impl StoredFile + ?Sized),
+        ranges: &[Range<u64>],
+    ) -> Result<Vec<Bytes>> {
+        let reader = self.open_local(file)?;
         let read =
             |range: &Range<u64>| reader.read(range.start, range.end.saturating_sub(range.start) as usize);
         let path = || self.layout.data_file(file);
@@ -99,26 +118,30 @@ impl DataFiles {
     ///
     /// # Errors
     /// As of [`Self::open`].
-    pub(crate) fn verify(&self, file: &DataFile, reader: &DataFileReader) -> Result<()> {
+    pub(crate) fn verify(&self, file: &(impl StoredFile + ?Sized), reader: &DataFileReader) -> Result<()> {
         self.compare(file, reader, || Ok(()))
     }
 
     /// [`Self::verify`] for a file that may have been verified before, as the disk has it and not the memory of the system.
     /// `breathe` is called often, and may end it.
-    pub(crate) fn scrub(&self, file: &DataFile, breathe: impl FnMut() -> Result<()>) -> Result<()> {
+    pub(crate) fn scrub(
+        &self,
+        file: &(impl StoredFile + ?Sized),
+        breathe: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
         let reader = self.open_unverified(file)?;
         reader.file.drop_from_cache();
         let compared = self.compare(file, &reader, breathe);
         reader.file.drop_from_cache();
         if compared.is_ok() {
-            self.note_verified(file.id);
+            self.note_verified(file.id());
         }
         compared
     }
 
     fn compare(
         &self,
-        file: &DataFile,
+        file: &(impl StoredFile + ?Sized),
         reader: &DataFileReader,
         breathe: impl FnMut() -> Result<()>,
     ) -> Result<()> {
@@ -134,10 +157,10 @@ impl DataFiles {
             Err(corrupt(file))
         };
         let found = reader.file.len().map_err(unreadable)?;
-        if found != file.size_bytes {
-            return damaged(FileDamage::Size { found, expected: file.size_bytes });
+        if found != file.size_bytes() {
+            return damaged(FileDamage::Size { found, expected: file.size_bytes() });
         }
-        if reader.has_checksum(file.checksum, unreadable, breathe)? {
+        if reader.has_checksum(file.checksum(), unreadable, breathe)? {
             Ok(())
         } else {
             damaged(FileDamage::Checksum)
@@ -150,7 +173,7 @@ impl DataFiles {
     }
 
     /// Puts files that are not what was written on record, once.
-    pub(crate) fn report_all(&self, damaged: &[(&DataFile, FileDamage)]) {
+    pub(crate) fn report_all(&self, damaged: &[(&(impl StoredFile + ?Sized), FileDamage)]) {
         self.verification.report_all(damaged);
     }
 

@@ -206,7 +206,7 @@ impl TableSnapshot {
     }
 
     /// The highest sequence number of its rows; 0 if it has none.
-    fn last_seq(&self) -> SequenceNumber {
+    pub(crate) fn last_seq(&self) -> SequenceNumber {
         let chunks = self.hot.iter().chain(&self.frozen).map(|chunk| chunk.last_seq);
         chunks.chain(self.files.iter().map(|file| file.last_seq)).max().unwrap_or_default()
     }

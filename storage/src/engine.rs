@@ -13,7 +13,7 @@ use alula_catalog::{Catalog, SequenceNumber, Signal, TenantId, TenantNumber, now
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
 
 use crate::blocking::blocking;
-use crate::buffer::{Buffer, Snapshot};
+use crate::buffer::{Buffer, Snapshot, TableKey};
 use crate::data_files::DataFiles;
 use crate::disk::{Disk, RealDisk, create_dir_durably, sync_dir};
 use crate::entry::{Appended, Entry, EntryDecoder};
@@ -30,8 +30,12 @@ use crate::remote::RemoteTier;
 use crate::replay::replay;
 use crate::retry_window::{BatchKey, Bounds, Entered, RetryWindow, Stored, Turn};
 use crate::store::Store;
+use crate::user_tables::load_user_tables;
 use crate::wal::{Append, Command, Frame, MAX_PAYLOAD_BYTES, WalWriter, WriterHandle, payload_bytes};
-use crate::{BatchId, Config, Error, PredicateCompiler, ProposedDeletion, Result};
+use crate::{
+    BatchId, Config, Error, PredicateCompiler, ProposedDeletion, Result, UserTables, UserTablesConfig,
+    UserTransaction,
+};
 
 /// Flush requests that may wait.
 const FLUSH_QUEUE: usize = 16;
@@ -45,7 +49,6 @@ pub struct Storage {
 }
 
 struct Inner {
-    catalog: Arc<Catalog>,
     buffer: Arc<Buffer>,
     rejections: Arc<RejectionLog>,
     retry_window: Arc<RetryWindow>,
@@ -57,6 +60,7 @@ struct Inner {
     queue_bytes: Arc<Semaphore>,
     queue_limit: usize,
     max_buffer_bytes: usize,
+    user_tables: UserTablesConfig,
     /// Taken once: by [`Storage::close`], or when the last clone goes.
     running: Mutex<Option<Running>>,
 }
@@ -144,6 +148,7 @@ impl Drop for Inner {
             // A thread that is gone already need not be told.
             let _ = self.flush.send(FlushRequest::Stop);
             let _ = self.writer.send(Command::Close);
+            self.store.user_tables.wait_for_commit();
             let _ = running.join();
         }
     }
@@ -190,7 +195,8 @@ impl Storage {
         let remote =
             remote.map(|remote| RemoteTier::open(remote, &layout, &catalog, store_uuid)).transpose()?;
         let data_files = Arc::new(DataFiles::new(layout.clone()).with_remote(remote));
-        let snapshot = Snapshot::new(Arc::clone(&data_files), tenants, live.clone());
+        let snapshot = Snapshot::new(Arc::clone(&data_files), tenants, live.clone())
+            .with_user_tables(load_user_tables(&catalog)?);
         let buffer = Arc::new(Buffer::new(snapshot));
         let retry_window = load_retry_window(&catalog)?;
         let store = Arc::new(Store::new(
@@ -235,7 +241,6 @@ impl Storage {
             spawn("alula-maintain", move || maintenance_thread.run())?,
         ];
         let inner = Inner {
-            catalog,
             buffer,
             rejections,
             retry_window,
@@ -246,6 +251,7 @@ impl Storage {
             queue_bytes: Arc::new(Semaphore::new(config.wal_queue_bytes)),
             queue_limit: config.wal_queue_bytes,
             max_buffer_bytes: config.max_buffer_bytes,
+            user_tables: config.user_tables,
             running: Mutex::new(Some(Running { threads, until_closed: [saving, watching], _lock: lock })),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -320,6 +326,15 @@ impl Storage {
         Arc::new(self.inner.buffer.snapshot().with_reports(rejections, losses))
     }
 
+    /// Tells of the entries that one table of a tenant gets from here on: each is in the snapshots taken after it is told of.
+    ///
+    /// # Errors
+    /// `Catalog` — the tenant never sent anything, and cannot be put on record.
+    pub async fn follow(&self, tenant: &TenantId, signal: Signal) -> Result<watch::Receiver<SequenceNumber>> {
+        let tenant = self.tenant_number(tenant).await?;
+        Ok(self.inner.buffer.arrivals().follow(TableKey { tenant, signal }))
+    }
+
     /// The state of storage, and every change of it.
     pub fn watch_health(&self) -> watch::Receiver<Health> {
         self.inner.store.condition.watch()
@@ -364,6 +379,16 @@ impl Storage {
         blocking(move || store.delete(&proposed, num_rows)).await
     }
 
+    /// The tables of a tenant's own, as they are committed at this moment. [`Self::snapshot`] has them, too.
+    pub fn user_tables(&self, tenant: &TenantId) -> Arc<UserTables> {
+        self.inner.buffer.snapshot().user_tables(tenant)
+    }
+
+    /// Begins a transaction on a tenant's own tables, as they are at this moment. Costs nothing until it writes.
+    pub fn begin_user_transaction(&self, tenant: &TenantId) -> UserTransaction {
+        UserTransaction::begin(&self.inner.store, self.inner.user_tables, tenant)
+    }
+
     /// Compacts the files of one tenant and signal, or of all, as far as that goes, and takes deleted rows out of them.
     /// In the background that happens too, with patience.
     ///
@@ -402,7 +427,10 @@ impl Storage {
         let flushed = self.request_flush(FlushRequest::Close).await;
         let writer = self.inner.writer.clone();
         let running = self.inner.take_running();
+        let store = Arc::clone(&self.inner.store);
         blocking(move || {
+            // Later ones find that storage is closed.
+            store.user_tables.wait_for_commit();
             if let Some(running) = running {
                 // If the writer is gone already, there is nobody to tell.
                 let _ = writer.send(Command::Close);
@@ -430,11 +458,8 @@ impl Storage {
         if let Some(number) = self.inner.buffer.snapshot().tenant_number(tenant) {
             return Ok(number);
         }
-        let catalog = Arc::clone(&self.inner.catalog);
-        let id = tenant.clone();
-        let number = blocking(move || Ok(catalog.register_tenant(&id)?)).await?;
-        self.inner.buffer.add_tenant(tenant.clone(), number);
-        Ok(number)
+        let (store, tenant) = (Arc::clone(&self.inner.store), tenant.clone());
+        blocking(move || store.tenant_number(&tenant)).await
     }
 }
 

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use alula_catalog::{SequenceNumber, Signal, TenantId};
 
+use crate::UserTableError;
+
 /// The result of a storage operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -184,6 +186,9 @@ pub enum Error {
     #[error("the rows of an entry do not have the schema of their table")]
     WrongSchema,
 
+    #[error(transparent)]
+    UserTable(#[from] UserTableError),
+
     #[error("catalog error")]
     Catalog(#[from] alula_catalog::Error),
 
@@ -247,6 +252,7 @@ impl Error {
             | Self::DirectoryInUse { .. } => ErrorKind::Unavailable,
             // The first entry of a tenant on a full disk: the sender keeps it and tries again.
             Self::Catalog(error) if error.is_temporary() => ErrorKind::Unavailable,
+            Self::UserTable(error) => error.kind(),
             Self::FlushTable { source, .. } | Self::ReplayBlocked { source, .. } => source.kind(),
             Self::CorruptSegment { .. }
             | Self::CorruptFile { .. }

@@ -9,6 +9,7 @@
 //!   wal/quarantine/<segment>                             damaged segments, kept for a look
 //!   data/<signal>/<tenant number>/YYYY/MM/DD/HH/<id>.parquet   rows of an hour
 //!   data/<signal>/<tenant number>/YYYY/MM/DD/<id>.parquet      rows of a day, once it is compacted
+//!   data/tables/<tenant number>/<table id>/<id>.parquet  rows of a user table; `.parquet.tmp` until they are committed
 //!   data/quarantine/<id>.parquet                         files that are no part of the store and may hold lost rows
 //!   cache/                                               blocks of remote files; may go at any time
 //!   remote-owner                                         proves to the remote tier that it is ours
@@ -22,8 +23,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use alula_catalog::{DataFile, SequenceNumber};
+use alula_catalog::{SequenceNumber, UserFile};
 
+use crate::data_files::StoredFile;
 use crate::disk::{Disk, create_dir_durably, sync_dir};
 use crate::lock_file::{Lock, take_lock, write_pid};
 use crate::{Error, Result};
@@ -81,15 +83,23 @@ impl Layout {
         self.root.join("remote-owner")
     }
 
-    /// Where a data file is, relative to [`Self::data_root`].
-    pub(crate) fn data_file_name(file: &DataFile) -> String {
-        let (year, month, day, hour) = file.hour.civil();
-        let hour = if file.num_hours == 1 { format!("{hour:02}/") } else { String::new() };
-        format!("{}/{}/{year:04}/{month:02}/{day:02}/{hour}{}.parquet", file.signal, file.tenant, file.id)
+    /// Where the files of user tables are.
+    pub(crate) fn user_tables_dir(&self) -> PathBuf {
+        self.data_root().join("tables")
     }
 
-    pub(crate) fn data_file(&self, file: &DataFile) -> PathBuf {
-        self.data_root().join(Self::data_file_name(file))
+    /// Where a data file is, relative to [`Self::data_root`].
+    pub(crate) fn data_file_name(file: &(impl StoredFile + ?Sized)) -> String {
+        file.name()
+    }
+
+    pub(crate) fn data_file(&self, file: &(impl StoredFile + ?Sized)) -> PathBuf {
+        self.data_root().join(file.name())
+    }
+
+    /// Where the file of a user table is until its transaction is committed.
+    pub(crate) fn uncommitted(&self, file: &UserFile) -> PathBuf {
+        self.data_file(file).with_extension("parquet.tmp")
     }
 
     /// Makes the root durable, and its name: whoever made it may not have.

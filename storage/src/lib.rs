@@ -5,6 +5,7 @@
 //! | `engine.rs` | [`Storage`]: append, snapshot, flush, close; the only façade |
 //! | `wal/` | the log: frame format, the writer thread with group commit, recovery |
 //! | `buffer/` | rows that are durable but not yet in files, as chunks behind an immutable [`Snapshot`] |
+//! | `arrivals.rs` | wakes those who follow a table when it gets rows |
 //! | `disk/` | the file operations below all this, real or simulated |
 //! | `maintenance/` | the thread that works on files after the flush: removes replaced ones |
 //! | `store.rs` | what the flush and all maintenance share |
@@ -26,6 +27,7 @@
 //! | `lock_file.rs` | files by which one process at a time has something for itself |
 //! | `backup/` | copies of a data directory that is in use, and how one becomes a data directory again |
 //! | `verify/` | offline: whether a data directory is sound, and a new catalog if that is not |
+//! | `user_tables/` | tables of a tenant's own: transactions, their files, quotas |
 //! | `table/` | with the feature `datafusion`, the DataFusion side: a tenant's tables, the scan, the guards |
 //!
 //! **Invariants**
@@ -34,8 +36,10 @@
 //! - An acknowledged row is at any moment in exactly one of: the buffer of the current snapshot, or a live file of it.
 //! - A batch with an id that was acknowledged within the retry window is not stored again.
 //! - A row of an acknowledged deletion is in no answer, wherever it is stored.
-//! - The catalog's `COMMIT` is the only point at which rows change from log to file.
+//! - The catalog's `COMMIT` is the only point at which rows change from log to file, and at which a transaction on user
+//!   tables happens.
 
+mod arrivals;
 pub mod backup;
 mod blocking;
 mod buffer;
@@ -67,11 +71,14 @@ mod store;
 pub mod table;
 #[cfg(test)]
 mod testing;
+mod user_tables;
 pub mod verify;
 mod wal;
 
 pub use buffer::Snapshot;
-pub use config::{CompactionConfig, Config, OnCorruption, OnSyncError, RemoteConfig, RetentionConfig};
+pub use config::{
+    CompactionConfig, Config, OnCorruption, OnSyncError, RemoteConfig, RetentionConfig, UserTablesConfig,
+};
 pub use deletion::{PredicateCompiler, PredicateError, ProposedDeletion, RowPredicate};
 pub use engine::Storage;
 pub use entry::{Appended, BatchId, Entry, EntryDecoder, LoggedEntry};
@@ -80,3 +87,7 @@ pub use health::Health;
 pub use maintenance::{CompactionReport, FileTotals};
 pub use rejections::RejectionGroup;
 pub use remote::RemoteUrl;
+pub use user_tables::{
+    CreateMode, MAX_USER_TABLE_COLUMNS, MAX_USER_TABLE_NAME_BYTES, UserTable, UserTableError,
+    UserTableWriter, UserTables, UserTransaction, WrittenRows, is_reserved_table_name,
+};

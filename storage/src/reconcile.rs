@@ -6,16 +6,16 @@
 //! a file that holds rows which are in no other place means that the catalog is not the latest, and then nothing is removed
 //! and the server does not start.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use alula_catalog::{DataFile, FileId, SequenceNumber, Signal, Tier};
+use alula_catalog::{Catalog, DataFile, FileId, SequenceNumber, Signal, Tier, UserTableId};
 
-use crate::data_files::{DataFileReader, FileDamage};
+use crate::data_files::{DataFileReader, FileDamage, StoredFile};
 use crate::disk::{create_dir_durably, sync_dir};
 use crate::layout::Layout;
-use crate::parquet::{Footer, is_data_file_name, read_footer};
+use crate::parquet::{Footer, UserFooter, is_data_file_name, read_footer, read_user_footer};
 use crate::store::Store;
 use crate::wal::recover;
 use crate::{Error, Result};
@@ -29,12 +29,14 @@ const MANY_FILES: usize = 8;
 /// `ForeignFile`, `OutdatedCatalog` — the catalog is not the one that these files belong to; nothing was removed. `NoDataFiles` —
 /// the files are in another place; nothing went on record.
 pub(crate) fn reconcile_files(store: &Store, live: &[DataFile]) -> Result<()> {
-    let local = || live.iter().filter(|file| file.tier == Tier::Local);
+    let of_user_tables = store.catalog.live_user_files()?;
+    let local = live.iter().filter(|file| file.tier == Tier::Local).map(|file| file as &dyn StoredFile);
+    let local: Vec<_> = local.chain(of_user_tables.iter().map(|file| file as &dyn StoredFile)).collect();
     let tree = Tree::read(&store.layout);
-    let missing = report_missing(store, local(), &tree)?;
-    let known: HashSet<PathBuf> = local().map(|file| store.layout.data_file(file)).collect();
+    let missing = report_missing(store, &local, &tree)?;
+    let known: HashSet<PathBuf> = local.iter().map(|file| store.layout.data_file(*file)).collect();
     let orphans: Vec<_> = tree.files.into_iter().filter(|path| !known.contains(path)).collect();
-    let mut judge = Judge::new(&store.layout, store.store_uuid, store.catalog.flushed_seq()?, missing);
+    let mut judge = Judge::new(&store.layout, &store.catalog, missing)?;
     // All of them before the first is removed: one may say that the catalog is the wrong one.
     let verdicts = orphans.iter().map(|path| judge.of(path)).collect::<Result<Vec<_>>>()?;
     let mut removed = 0;
@@ -83,17 +85,13 @@ pub(crate) fn set_aside(layout: &Layout, path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// `NoDataFiles`.
-fn report_missing<'a>(
-    store: &Store,
-    files: impl Iterator<Item = &'a DataFile>,
-    tree: &Tree,
-) -> Result<HashSet<FileId>> {
+fn report_missing(store: &Store, files: &[&dyn StoredFile], tree: &Tree) -> Result<HashSet<FileId>> {
     let mut damaged = Vec::new();
-    let (mut num_files, mut num_missing) = (0, 0);
-    for file in files {
-        num_files += 1;
+    let num_files = files.len();
+    let mut num_missing = 0;
+    for file in files.iter().copied() {
         let path = store.layout.data_file(file);
-        let expected = file.size_bytes;
+        let expected = file.size_bytes();
         let damage = match store.layout.disk().file_len(&path) {
             Ok(found) if found == expected => continue,
             Ok(found) => FileDamage::Size { found, expected },
@@ -115,24 +113,24 @@ fn report_missing<'a>(
         return Err(Error::NoDataFiles { path: store.layout.data_root(), num_files });
     }
     store.data_files.report_all(&damaged);
-    Ok(damaged.into_iter().map(|(file, _)| file.id).collect())
+    Ok(damaged.into_iter().map(|(file, _)| file.id()).collect())
 }
 
 /// Whether an earlier start, or a query, has found them all.
-fn all_on_record(store: &Store, damaged: &[(&DataFile, FileDamage)]) -> bool {
+fn all_on_record(store: &Store, damaged: &[(&dyn StoredFile, FileDamage)]) -> bool {
     let losses = store.losses.listed();
     let on_record: HashSet<&str> = losses.iter().map(|recorded| recorded.loss.source.as_str()).collect();
     damaged
         .iter()
-        .all(|(file, _)| on_record.contains(format!("data/{}", Layout::data_file_name(file)).as_str()))
+        .all(|(file, _)| on_record.contains(format!("data/{}", Layout::data_file_name(*file)).as_str()))
 }
 
-/// What is below the directories of the signals.
+/// What is below the directories of the signals and of user tables.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     /// Files with names that data files have, or have while they are written.
     pub files: Vec<PathBuf>,
-    /// Below the directories of the signals, each before what is in it.
+    /// Below these directories, each before what is in it.
     pub dirs: Vec<PathBuf>,
     /// Directories that could not be read.
     pub unreadable: Vec<(PathBuf, io::Error)>,
@@ -147,8 +145,8 @@ impl Tree {
     /// Never fails: what cannot be read is left out, and said in the server's log.
     pub(crate) fn read(layout: &Layout) -> Self {
         let mut tree = Self::default();
-        let mut open: Vec<_> =
-            Signal::ALL.into_iter().map(|signal| layout.data_root().join(signal.table_name())).collect();
+        let of_signals = Signal::ALL.into_iter().map(|signal| layout.data_root().join(signal.table_name()));
+        let mut open: Vec<_> = of_signals.chain([layout.user_tables_dir()]).collect();
         while let Some(dir) = open.pop() {
             let entries = match layout.disk().list(&dir) {
                 Ok(entries) => entries,
@@ -195,6 +193,8 @@ pub(crate) struct Judge<'a> {
     layout: &'a Layout,
     store_uuid: [u8; 16],
     flushed: SequenceNumber,
+    /// The version that each user table has.
+    user_tables: HashMap<UserTableId, u64>,
     /// Files of the catalog that are not as they should be.
     missing: HashSet<FileId>,
     /// Read when it is first asked for.
@@ -210,13 +210,10 @@ struct LogExtent {
 }
 
 impl<'a> Judge<'a> {
-    pub(crate) fn new(
-        layout: &'a Layout,
-        store_uuid: [u8; 16],
-        flushed: SequenceNumber,
-        missing: HashSet<FileId>,
-    ) -> Self {
-        Self { layout, store_uuid, flushed, missing, log: None }
+    pub(crate) fn new(layout: &'a Layout, catalog: &Catalog, missing: HashSet<FileId>) -> Result<Self> {
+        let (store_uuid, flushed) = (catalog.store_uuid()?, catalog.flushed_seq()?);
+        let user_tables = catalog.user_tables()?.into_iter().map(|table| (table.id, table.version)).collect();
+        Ok(Self { layout, store_uuid, flushed, user_tables, missing, log: None })
     }
 
     /// # Errors
@@ -229,8 +226,13 @@ impl<'a> Judge<'a> {
             Ok(reader) => reader,
             Err(error) => return Ok(Verdict::SetAside(error.to_string())),
         };
-        match read_footer(&reader) {
-            Ok(footer) => self.of_footer(path, &footer),
+        let judged = if path.starts_with(self.layout.user_tables_dir()) {
+            read_user_footer(&reader).map(|footer| self.of_user_footer(path, &footer))
+        } else {
+            read_footer(&reader).map(|footer| self.of_footer(path, &footer))
+        };
+        match judged {
+            Ok(verdict) => verdict,
             Err(error) => Ok(Verdict::SetAside(alula_catalog::error_chain(&error))),
         }
     }
@@ -258,6 +260,21 @@ impl<'a> Judge<'a> {
             )),
             None => Verdict::Remove,
         })
+    }
+
+    /// It was dropped and came back, or its transaction was cut off at its COMMIT.
+    fn of_user_footer(&self, path: &Path, footer: &UserFooter) -> Result<Verdict> {
+        if footer.identity.store_uuid != self.store_uuid {
+            return Err(Error::ForeignFile { path: path.to_owned() });
+        }
+        let version = self.user_tables.get(&footer.file.table);
+        let is_later = version.is_some_and(|version| footer.identity.table_version > version + 1);
+        // Files are removed after the COMMIT that replaces them, never before.
+        let is_only_one = footer.replaces.iter().any(|replaced| self.missing.contains(replaced));
+        if is_later || is_only_one {
+            return Err(Error::OutdatedCatalog { path: path.to_owned() });
+        }
+        Ok(Verdict::Remove)
     }
 
     fn log_extent(&mut self) -> Result<LogExtent> {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use alula_catalog::{Catalog, DataFile, FileId};
+use alula_catalog::{Catalog, DataFile, FileId, TenantId, TenantNumber};
 
 use crate::Result;
 use crate::buffer::Buffer;
@@ -12,6 +12,7 @@ use crate::health::Condition;
 use crate::layout::Layout;
 use crate::losses::Losses;
 use crate::retry_window::RetryWindow;
+use crate::user_tables::UserTableState;
 
 /// The parts of an open data directory.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub(crate) struct Store {
     garbage: Mutex<Vec<Arc<DataFile>>>,
     /// Of which it is not known whether their COMMIT took place.
     unsettled: Mutex<Vec<Replacement>>,
+    pub user_tables: UserTableState,
     /// Whether the snapshot has the deletions that the catalog has. Held while either gets one, so that they change in the
     /// same order.
     pub deletions_current: Mutex<bool>,
@@ -64,12 +66,23 @@ impl Store {
             stopping: AtomicBool::new(false),
             garbage: Mutex::default(),
             unsettled: Mutex::default(),
+            user_tables: UserTableState::default(),
             deletions_current: Mutex::default(),
         }
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// The number of a tenant, which is given out on first use. Blocks.
+    pub(crate) fn tenant_number(&self, tenant: &TenantId) -> Result<TenantNumber> {
+        if let Some(number) = self.buffer.snapshot().tenant_number(tenant) {
+            return Ok(number);
+        }
+        let number = self.catalog.register_tenant(tenant)?;
+        self.buffer.add_tenant(tenant.clone(), number);
+        Ok(number)
     }
 
     /// Takes the files `dead` out of the store and puts `live`, which are on disk, in their place: in the catalog, then for

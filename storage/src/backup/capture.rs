@@ -5,12 +5,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use alula_catalog::{Catalog, DataFile, FileId, SequenceNumber, Tier, copy_database};
 
 use super::staging::Staging;
 use super::wal_tail::WalTail;
 use super::{Error, Progress, Result};
+use crate::data_files::StoredFile;
 use crate::layout::Layout;
 
 /// Attempts at a log and a catalog that fit together, and at finding all of the catalog's files: each takes one more only
@@ -23,8 +25,8 @@ pub(super) struct Capture {
     pub tail: WalTail,
     pub store_uuid: [u8; 16],
     pub flushed_seq: SequenceNumber,
-    /// Live files of the local tier.
-    pub local: Vec<DataFile>,
+    /// Live files of the local tier, and those of user tables.
+    pub local: Vec<Arc<dyn StoredFile>>,
     /// Live files of the remote tier.
     pub remote: Vec<DataFile>,
 }
@@ -63,7 +65,7 @@ impl<'a> Capturing<'a> {
     ///
     /// # Errors
     /// `MissingDataFile` — it is missing although the store has it. `Unsettled`.
-    pub(super) fn take(&mut self, wanted: impl Fn(&DataFile) -> bool) -> Result<Capture> {
+    pub(super) fn take(&mut self, wanted: impl Fn(&dyn StoredFile) -> bool) -> Result<Capture> {
         while self.attempts < ATTEMPTS {
             self.attempts += 1;
             self.progress.check()?;
@@ -78,11 +80,16 @@ impl<'a> Capturing<'a> {
             }
             let (remote, local): (Vec<_>, Vec<_>) =
                 live.into_iter().partition(|file| file.tier == Tier::Remote);
+            let local = local.into_iter().map(|file| Arc::new(file) as Arc<dyn StoredFile>);
+            let of_user_tables =
+                catalog.live_user_files()?.into_iter().map(|file| Arc::new(file) as Arc<dyn StoredFile>);
+            let local: Vec<_> = local.chain(of_user_tables).collect();
             // Gone before, and the catalog still has it: it is lost.
-            if let Some(file) = local.iter().find(|file| self.missing.contains(&file.id)) {
+            if let Some(file) = local.iter().find(|file| self.missing.contains(&file.id())) {
                 return Err(Error::MissingDataFile { file: Layout::data_file_name(file) });
             }
-            self.missing = self.hold(local.iter().filter(|file| wanted(file))).into_iter().collect();
+            self.missing =
+                self.hold(local.iter().map(AsRef::as_ref).filter(|file| wanted(*file))).into_iter().collect();
             if !self.missing.is_empty() {
                 self.tail = Some(tail);
                 continue;
@@ -121,22 +128,22 @@ impl<'a> Capturing<'a> {
     }
 
     /// Gives files second names. Returns one that is not there, if any.
-    fn hold<'f>(&mut self, files: impl Iterator<Item = &'f DataFile>) -> Option<FileId> {
+    fn hold<'f>(&mut self, files: impl Iterator<Item = &'f dyn StoredFile>) -> Option<FileId> {
         let disk = self.layout.disk();
         for file in files {
-            if self.held.contains_key(&file.id) {
+            if self.held.contains_key(&file.id()) {
                 continue;
             }
             let path = self.layout.data_file(file);
-            let second = self.staging.data_file(file.id);
+            let second = self.staging.data_file(file.id());
             match disk.hard_link(&path, &second) {
                 Ok(()) => {
-                    self.held.insert(file.id, second);
+                    self.held.insert(file.id(), second);
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(file.id),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(file.id()),
                 // The data is on another file system than the data directory, or on one without links.
                 Err(_) => {
-                    self.held.insert(file.id, path);
+                    self.held.insert(file.id(), path);
                 }
             }
         }

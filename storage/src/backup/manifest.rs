@@ -9,11 +9,12 @@
 //!   MANIFEST.json    every file with size and checksum; written last: without it the snapshot does not exist
 //! ```
 
-use alula_catalog::{DataFile, FileId};
+use alula_catalog::FileId;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Result};
 use crate::checksum::{Hasher, checksum_of, digits};
+use crate::data_files::StoredFile;
 
 pub(super) const FORMAT_VERSION: u32 = 1;
 
@@ -82,8 +83,8 @@ pub(super) struct PoolFile {
 }
 
 impl PoolFile {
-    pub(super) fn of(file: &DataFile) -> Self {
-        Self { id: PoolId(file.id), size_bytes: file.size_bytes, blake3: Checksum(file.checksum) }
+    pub(super) fn of(file: &(impl StoredFile + ?Sized)) -> Self {
+        Self { id: PoolId(file.id()), size_bytes: file.size_bytes(), blake3: Checksum(file.checksum()) }
     }
 
     /// Below the root of the backup.

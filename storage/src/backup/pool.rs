@@ -5,12 +5,13 @@ use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use alula_catalog::{DataFile, FileId};
+use alula_catalog::FileId;
 
 use super::manifest::{Checksum, POOL, PoolFile};
 use super::target::{CHUNK_BYTES, Existing, Source, Target};
 use super::{Error, Progress, Result};
 use crate::checksum::Hasher;
+use crate::data_files::StoredFile;
 use crate::disk::Disk;
 
 /// The pool of a target.
@@ -57,7 +58,7 @@ impl<'a> Pool<'a> {
     }
 
     /// Whether a backup may need the store's own file.
-    pub(super) fn needs(&self, file: &DataFile) -> bool {
+    pub(super) fn needs(&self, file: &dyn StoredFile) -> bool {
         let file = PoolFile::of(file);
         self.verify || self.found.get(&file.name()) != Some(&file.size_bytes)
     }
@@ -65,8 +66,8 @@ impl<'a> Pool<'a> {
     /// Sees to it that a file is there, taken from `held`.
     ///
     /// That it is gone from there is no error: see [`Self::take_gone`].
-    pub(super) fn fill(&self, file: &DataFile, held: &Path, snapshot: &str) -> Result<()> {
-        if self.filled().done.contains(&file.id) {
+    pub(super) fn fill(&self, file: &dyn StoredFile, held: &Path, snapshot: &str) -> Result<()> {
+        if self.filled().done.contains(&file.id()) {
             return Ok(());
         }
         self.progress.check()?;
@@ -76,7 +77,7 @@ impl<'a> Pool<'a> {
             let opened = match self.disk.open(held) {
                 Ok(opened) => opened,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    self.filled().gone.push(file.id);
+                    self.filled().gone.push(file.id());
                     return Ok(());
                 }
                 Err(error) => return Err(crate::Error::io(held, "cannot open the data file")(error).into()),
@@ -93,7 +94,7 @@ impl<'a> Pool<'a> {
             self.target.put(&pooled.name(), snapshot, &source, existing)?;
         }
         let mut filled = self.filled();
-        filled.done.insert(file.id);
+        filled.done.insert(file.id());
         match had {
             Had::Sound => {}
             Had::Damaged => filled.repaired_files += 1,

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use alula_catalog::{Catalog, DataFile, Tier};
+use alula_catalog::{Catalog, Tier};
 
 use super::manifest::{
     CATALOG, Checksum, KEYS, MANIFEST, MAX_MANIFEST_BYTES, Manifest, PoolFile, WAL, hex, in_snapshot,
@@ -25,6 +25,7 @@ use super::target::{CHUNK_BYTES, Target};
 use super::workers::for_each;
 use super::{Error, Progress, RestoreReport, Result};
 use crate::checksum::Hasher;
+use crate::data_files::StoredFile;
 use crate::disk::{Disk, create_dir_durably, sync_dir};
 use crate::layout::Layout;
 
@@ -217,19 +218,22 @@ impl Copying<'_> {
         if hex(catalog.store_uuid()?) != manifest.store_uuid {
             return Err(damaged("it is of another store than its catalog"));
         }
-        let mut local = catalog.live_files()?;
-        local.retain(|file| file.tier == Tier::Local);
+        let local = catalog.live_files()?.into_iter().filter(|file| file.tier == Tier::Local);
+        let local = local.map(|file| Box::new(file) as Box<dyn StoredFile>);
+        let of_user_tables =
+            catalog.live_user_files()?.into_iter().map(|file| Box::new(file) as Box<dyn StoredFile>);
+        let local: Vec<_> = local.chain(of_user_tables).collect();
         let named: HashMap<_, _> = manifest.data_files.iter().map(|file| (file.id, file)).collect();
-        let is_named = |file: &DataFile| {
+        let is_named = |file: &dyn StoredFile| {
             let file = PoolFile::of(file);
             named.get(&file.id) == Some(&&file)
         };
-        if !local.iter().all(is_named) {
+        if !local.iter().all(|file| is_named(file.as_ref())) {
             return Err(damaged("it leaves out a data file of the catalog, or says something else about it"));
         }
         for_each(&local, |file| {
-            let pooled = PoolFile::of(file);
-            let path = store.join(DATA).join(Layout::data_file_name(file));
+            let pooled = PoolFile::of(file.as_ref());
+            let path = store.join(DATA).join(Layout::data_file_name(file.as_ref()));
             self.copy(&pooled.name(), pooled.size_bytes, pooled.blake3, &path)
         })?;
         Ok(local.len() as u64)

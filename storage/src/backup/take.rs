@@ -54,10 +54,10 @@ pub(super) fn take(
     let mut snapshot = claim(target, started_ns, &capture)?;
     loop {
         let files = &capture.local;
-        progress.begin(files.len(), files.iter().map(|file| file.size_bytes).sum());
+        progress.begin(files.len(), files.iter().map(|file| file.size_bytes()).sum());
         // Without a path where the pool has the file already.
         let held = |id| capturing.path(id).unwrap_or(Path::new(""));
-        for_each(files, |file| pool.fill(file, held(file.id), &snapshot))?;
+        for_each(files, |file| pool.fill(file.as_ref(), held(file.id()), &snapshot))?;
         let gone = pool.take_gone();
         if gone.is_empty() {
             break;
@@ -78,7 +78,8 @@ pub(super) fn take(
         started: readable_time(started_ns),
         captured: readable_time(captured_ns),
         flushed_seq: capture.flushed_seq.0,
-        rows_in_files: capture.local.iter().chain(&capture.remote).map(|file| file.num_rows).sum(),
+        rows_in_files: capture.local.iter().map(|file| file.num_rows()).sum::<u64>()
+            + capture.remote.iter().map(|file| file.num_rows).sum::<u64>(),
         remote_files: capture.remote.len() as u64,
         remote_bytes: capture.remote.iter().map(|file| file.size_bytes).sum(),
         files: put_snapshot_files(layout, &staging, &capture, target, &snapshot, progress)?,

@@ -25,6 +25,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use alula_catalog::{DataFile, FileId, TenantId, TenantNumber};
 use arc_swap::ArcSwap;
 
+use crate::UserTables;
+use crate::arrivals::Arrivals;
 use crate::deletion::Deletion;
 
 pub(crate) use chunk::{Chunk, sequences_of, timestamps_of};
@@ -39,6 +41,7 @@ pub(crate) struct Buffer {
     change: Mutex<()>,
     hot_bytes: AtomicUsize,
     frozen_bytes: AtomicUsize,
+    arrivals: Arrivals,
 }
 
 impl Buffer {
@@ -48,7 +51,13 @@ impl Buffer {
             change: Mutex::new(()),
             hot_bytes: AtomicUsize::new(0),
             frozen_bytes: AtomicUsize::new(0),
+            arrivals: Arrivals::default(),
         }
+    }
+
+    /// Who is to be told of rows that come.
+    pub(crate) fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
     }
 
     /// What a query that starts now sees.
@@ -70,6 +79,7 @@ impl Buffer {
     pub(crate) fn append(&self, chunks: Vec<(TableKey, Chunk)>) {
         let added: usize = chunks.iter().map(|(_, chunk)| chunk.bytes).sum();
         self.hot_bytes.fetch_add(added, Ordering::Relaxed);
+        let arrived: Vec<_> = chunks.iter().map(|(key, chunk)| (*key, chunk.last_seq)).collect();
         let mut by_table: HashMap<TableKey, Vec<Arc<Chunk>>> = HashMap::new();
         for (key, chunk) in chunks {
             by_table.entry(key).or_default().push(Arc::new(chunk));
@@ -79,6 +89,7 @@ impl Buffer {
                 next.update_table(key, |table| table.hot.extend(chunks));
             }
         });
+        self.arrivals.announce(arrived.into_iter());
     }
 
     /// Joins runs of small hot chunks of `tables`, so that a scan of many small requests does not crawl from one to the next.
@@ -161,6 +172,11 @@ impl Buffer {
         self.change(|next| {
             next.update_table(key, |table| Arc::make_mut(&mut table.deletions).push(deletion));
         });
+    }
+
+    /// Replaces the user tables of a tenant.
+    pub(crate) fn set_user_tables(&self, tenant: TenantNumber, tables: Arc<UserTables>) {
+        self.change(|next| next.set_user_tables(tenant, tables));
     }
 
     /// Keeps every change waiting: the log's writer stops between the sync of a group and its publication.

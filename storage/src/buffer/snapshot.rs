@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use alula_catalog::{DataFile, FileId, RecordedLoss, Signal, TenantId, TenantNumber};
+use alula_catalog::{DataFile, FileId, RecordedLoss, Signal, TenantId, TenantNumber, UserFile};
 
 use super::Chunk;
+use crate::UserTables;
 use crate::data_files::DataFiles;
 use crate::deletion::{Compiler, Deletion};
 use crate::rejections::{Rejections, TenantRejections};
@@ -36,6 +37,7 @@ pub struct Snapshot {
     data_files: Arc<DataFiles>,
     tenants: Arc<HashMap<TenantId, TenantNumber>>,
     tables: Arc<HashMap<TableKey, Arc<TableSnapshot>>>,
+    user_tables: Arc<HashMap<TenantNumber, Arc<UserTables>>>,
     /// Empty in the buffer's own snapshots, like the losses.
     rejections: Rejections,
     losses: Arc<Vec<RecordedLoss>>,
@@ -53,12 +55,32 @@ impl Snapshot {
             data_files,
             tenants: Arc::new(tenants),
             tables: Arc::default(),
+            user_tables: Arc::default(),
             rejections: Rejections::default(),
             losses: Arc::default(),
             compiler: Arc::default(),
         };
         snapshot.add_files(files);
         snapshot
+    }
+
+    pub(crate) fn with_user_tables(self, tables: HashMap<TenantNumber, Arc<UserTables>>) -> Self {
+        Self { user_tables: Arc::new(tables), ..self }
+    }
+
+    /// The tables of a tenant's own.
+    pub fn user_tables(&self, tenant: &TenantId) -> Arc<UserTables> {
+        let tables = self.tenant_number(tenant).and_then(|number| self.user_tables.get(&number));
+        tables.map_or_else(|| Arc::new(UserTables::new(tenant.clone())), Arc::clone)
+    }
+
+    /// Every file of every user table, in no order.
+    pub(crate) fn user_files(&self) -> impl Iterator<Item = &Arc<UserFile>> {
+        self.user_tables.values().flat_map(|tables| tables.files())
+    }
+
+    pub(super) fn set_user_tables(&mut self, tenant: TenantNumber, tables: Arc<UserTables>) {
+        Arc::make_mut(&mut self.user_tables).insert(tenant, tables);
     }
 
     pub(crate) fn with_reports(&self, rejections: Rejections, losses: Arc<Vec<RecordedLoss>>) -> Self {

@@ -8,8 +8,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use alula_catalog::{DataFile, DataLoss, FileId, error_chain, now_ns};
+use alula_catalog::{FileId, error_chain};
 
+use super::StoredFile;
 use crate::layout::Layout;
 use crate::losses::Losses;
 use crate::store::lock;
@@ -69,22 +70,26 @@ impl Verification {
     ///
     /// # Errors
     /// `CorruptFile` — it was found damaged a short while ago; otherwise what `verify` found.
-    pub(super) fn ensure(&self, file: &DataFile, verify: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub(super) fn ensure(
+        &self,
+        file: &(impl StoredFile + ?Sized),
+        verify: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         let turn = {
             let mut states = lock(&self.states);
-            match states.get(&file.id) {
+            match states.get(&file.id()) {
                 Some(State::Verified) => return Ok(()),
                 Some(State::Damaged { until }) if Instant::now() < *until => return Err(corrupt(file)),
                 Some(State::Verifying(turn)) => Arc::clone(turn),
                 Some(State::Damaged { .. }) | None => {
                     let turn = Arc::default();
-                    states.insert(file.id, State::Verifying(Arc::clone(&turn)));
+                    states.insert(file.id(), State::Verifying(Arc::clone(&turn)));
                     turn
                 }
             }
         };
         let _turn = lock(&turn);
-        match lock(&self.states).get(&file.id) {
+        match lock(&self.states).get(&file.id()) {
             Some(State::Verified) => return Ok(()),
             Some(State::Damaged { .. }) => return Err(corrupt(file)),
             Some(State::Verifying(_)) | None => {}
@@ -92,37 +97,37 @@ impl Verification {
         let verified = verify();
         let mut states = lock(&self.states);
         if verified.is_ok() {
-            states.insert(file.id, State::Verified);
-        } else if matches!(states.get(&file.id), Some(State::Verifying(_))) {
+            states.insert(file.id(), State::Verified);
+        } else if matches!(states.get(&file.id()), Some(State::Verifying(_))) {
             // Not a damage, or it would be noted: the next one tries again.
-            states.remove(&file.id);
+            states.remove(&file.id());
         }
         verified
     }
 
     /// Puts the damage of a file on record, once, and sees to it that nothing is read from the file for a while.
-    pub(super) fn report(&self, file: &DataFile, damage: FileDamage) {
+    pub(super) fn report(&self, file: &(impl StoredFile + ?Sized), damage: FileDamage) {
         self.report_all(&[(file, damage)]);
     }
 
     /// [`Self::report`] for files that are found together: one COMMIT for all of them.
-    pub(super) fn report_all(&self, damaged: &[(&DataFile, FileDamage)]) {
+    pub(super) fn report_all(&self, damaged: &[(&(impl StoredFile + ?Sized), FileDamage)]) {
         let until = Instant::now() + LOOK_AGAIN;
-        lock(&self.states).extend(damaged.iter().map(|(file, _)| (file.id, State::Damaged { until })));
+        lock(&self.states).extend(damaged.iter().map(|(file, _)| (file.id(), State::Damaged { until })));
         let found: Vec<_> = {
             let mut reported = lock(&self.reported);
-            damaged.iter().filter(|(file, _)| reported.insert(file.id)).collect()
+            damaged.iter().filter(|(file, _)| reported.insert(file.id())).collect()
         };
         let losses = self.losses.get();
         let listed = losses.map(|losses| losses.listed()).unwrap_or_default();
         let on_record: HashSet<&str> = listed.iter().map(|recorded| recorded.loss.source.as_str()).collect();
         let mut to_record = Vec::new();
         for (file, damage) in found {
-            let loss = loss_of(file, damage);
+            let loss = file.loss(damage.to_string());
             if losses.is_some() && !on_record.contains(loss.source.as_str()) {
-                to_record.push((file.id, loss));
+                to_record.push((file.id(), loss));
             } else {
-                let name = Layout::data_file_name(file);
+                let name = Layout::data_file_name(*file);
                 tracing::error!(file = name, %damage, "a data file is damaged; queries that need it fail");
             }
         }
@@ -142,20 +147,6 @@ impl Verification {
     }
 }
 
-fn loss_of(file: &DataFile, damage: &FileDamage) -> DataLoss {
-    DataLoss {
-        first_seq: file.first_seq,
-        last_seq: file.last_seq,
-        source: format!("data/{}", Layout::data_file_name(file)),
-        detail: damage.to_string(),
-        found_ns: now_ns(),
-        tenant: Some(file.tenant),
-        signal: Some(file.signal),
-        num_rows: Some(file.num_rows),
-        timestamps: Some(file.timestamps),
-    }
-}
-
-pub(super) fn corrupt(file: &DataFile) -> Error {
+pub(super) fn corrupt(file: &(impl StoredFile + ?Sized)) -> Error {
     Error::CorruptFile { file: Layout::data_file_name(file) }
 }

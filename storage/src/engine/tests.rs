@@ -179,7 +179,7 @@ async fn a_damaged_entry_is_put_on_record_and_costs_no_other() {
 
     let storage = open(config(image.path())).unwrap();
     assert_eq!(bodies(&storage, "a").await, expected(&[("one", 2), ("three", 2)]));
-    let losses = storage.inner.catalog.data_losses().unwrap();
+    let losses = storage.inner.store.catalog.data_losses().unwrap();
     assert_eq!(losses.iter().map(|r| (r.loss.first_seq.0, r.loss.last_seq.0)).collect::<Vec<_>>(), [(2, 2)]);
     assert!(image.path().join("wal/quarantine/00000000000000000001.wal").exists());
 }
@@ -274,7 +274,7 @@ async fn a_commit_that_fails_is_tried_again_with_the_same_files() {
     let dir = tempdir().unwrap();
     let storage = open(config(dir.path())).unwrap();
     storage.append(entry("a", "x", NOON_S, 2)).await.unwrap();
-    storage.inner.catalog.commit_flush(&[], SequenceNumber(1), &RetryWindowChange::NONE).unwrap();
+    storage.inner.store.catalog.commit_flush(&[], SequenceNumber(1), &RetryWindowChange::NONE).unwrap();
     let hour = dir.path().join("data/logs/1/2026/11/21/12");
     let files = || {
         let files = std::fs::read_dir(&hour).unwrap().map(|file| file.unwrap().file_name());
@@ -407,7 +407,7 @@ async fn rejections_are_saved_while_the_engine_runs() {
     let storage = open(config(dir.path())).unwrap();
     let group = RejectionGroup { reason: "bad time".to_owned(), count: 1, sample: String::new() };
     storage.record_rejections(&"a".parse().unwrap(), Signal::Logs, NOON_S, vec![group]);
-    let catalog = Arc::clone(&storage.inner.catalog);
+    let catalog = Arc::clone(&storage.inner.store.catalog);
     // The catalog is asked until it has them; that it never does is what the test's time limit is for.
     let saved = tokio::task::spawn_blocking(move || {
         loop {
@@ -445,4 +445,19 @@ fn the_end_of_every_thread_is_waited_for_also_past_one_that_panicked() {
     };
     assert!(matches!(running.join(), Err(Error::ThreadEnded("panics"))));
     assert_eq!(work.try_recv(), Ok(()));
+}
+
+/// Guarantees: whoever is told of an entry finds it in the snapshot that it takes then.
+#[tokio::test]
+async fn a_follower_is_told_of_its_own_table_and_of_no_other() {
+    let dir = tempdir().unwrap();
+    let storage = open(config(dir.path())).unwrap();
+    let (a, b): (TenantId, TenantId) = ("a".parse().unwrap(), "b".parse().unwrap());
+    let mut of_a = storage.follow(&a, Signal::Logs).await.unwrap();
+    let of_b = storage.follow(&b, Signal::Logs).await.unwrap();
+    let traces = storage.follow(&a, Signal::Traces).await.unwrap();
+    storage.append(entry("a", "x", 0, 2)).await.unwrap();
+    of_a.changed().await.unwrap();
+    assert_eq!(*of_a.borrow(), storage.snapshot().last_seq(&a, Signal::Logs));
+    assert!(!of_b.has_changed().unwrap() && !traces.has_changed().unwrap());
 }

@@ -6,14 +6,16 @@
 //!
 //! [`Arc`]: std::sync::Arc
 
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alula_catalog::{DataFile, FileId, Tier};
+use alula_catalog::{DataFile, FileId, Tier, UserFile};
 
 use super::{Pace, Step, Task};
 use crate::Result;
+use crate::data_files::StoredFile;
 use crate::store::Store;
 
 /// Objects removed in one step.
@@ -46,7 +48,8 @@ impl Task for Garbage {
         }
         self.remove_remote(store, remote, &mut removed, &mut kept);
         store.add_garbage(kept);
-        if removed.is_empty() {
+        let of_user_tables = store.remove_user_garbage();
+        if removed.is_empty() && !of_user_tables {
             return Ok(Step::Idle);
         }
         forget(store, &removed)?;
@@ -84,8 +87,49 @@ pub(crate) fn remove_dead_files(store: &Store) -> Result<()> {
     let dead = store.catalog.dead_files()?.into_iter().map(|dead| dead.file);
     let (local, remote): (Vec<_>, Vec<_>) = dead.partition(|file| file.tier == Tier::Local);
     store.add_garbage(remote.into_iter().map(Arc::new).collect());
-    let removed = local.iter().filter(|file| remove_local(store, file));
-    forget(store, &removed.map(|file| (file.id, file.tier)).collect::<Vec<_>>())
+    let removed = local.iter().filter(|file| remove_local(store, *file));
+    forget(store, &removed.map(|file| (file.id, file.tier)).collect::<Vec<_>>())?;
+    let of_user_tables = store.catalog.dead_user_files()?;
+    let removed = of_user_tables.iter().filter(|file| remove_local(store, *file));
+    Ok(store.catalog.forget_user_files(&removed.map(|file| file.id).collect::<Vec<_>>())?)
+}
+
+impl Store {
+    /// Removes files of user tables that nobody reads. Whether there were any.
+    ///
+    /// A row that cannot be dropped is dropped at the next start.
+    pub(crate) fn remove_user_garbage(&self) -> bool {
+        let unread = self.user_tables.take_unread_garbage();
+        let (removed, kept): (Vec<_>, Vec<_>) = unread.into_iter().partition(|file| remove_local(self, file));
+        self.user_tables.put_back_garbage(kept);
+        if removed.is_empty() {
+            return false;
+        }
+        self.remove_empty_tables(&removed);
+        let ids: Vec<FileId> = removed.iter().map(|file| file.id).collect();
+        if let Err(error) = self.catalog.forget_user_files(&ids) {
+            let error = alula_catalog::error_chain(&error);
+            tracing::warn!(error, "cannot forget removed files of user tables");
+        }
+        true
+    }
+
+    /// Removes the directories of tables that are gone. One that comes back is swept at the next start.
+    fn remove_empty_tables(&self, removed: &[Arc<UserFile>]) {
+        let snapshot = self.buffer.snapshot();
+        let live: HashSet<_> = snapshot.user_files().map(|file| file.table).collect();
+        let gone = removed.iter().filter(|file| !live.contains(&file.table));
+        let dirs: BTreeSet<_> =
+            gone.filter_map(|file| Some(self.layout.data_file(file).parent()?.to_owned())).collect();
+        if !dirs.is_empty() {
+            self.user_tables.beside_no_commit(|| {
+                for dir in &dirs {
+                    // A transaction that is under way may have files in it.
+                    let _ = self.layout.disk().remove_dir(dir);
+                }
+            });
+        }
+    }
 }
 
 fn forget(store: &Store, removed: &[(FileId, Tier)]) -> Result<()> {
@@ -97,17 +141,22 @@ fn forget(store: &Store, removed: &[(FileId, Tier)]) -> Result<()> {
 }
 
 /// Whether the file is gone, durably or not: one that comes back is swept at the next start.
-fn remove_local(store: &Store, file: &DataFile) -> bool {
-    let path = store.layout.data_file(file);
-    match store.layout.disk().remove_file(&path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => {
-            tracing::warn!(file = %path.display(), %error, "cannot remove a replaced file; trying again later");
-            return false;
+fn remove_local(store: &Store, file: &(impl StoredFile + ?Sized)) -> bool {
+    for name in [Some(file.name()), file.uncommitted_name()].into_iter().flatten() {
+        let path = store.layout.data_root().join(name);
+        match store.layout.disk().remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(
+                    file = %path.display(), %error,
+                    "cannot remove a replaced file; trying again later"
+                );
+                return false;
+            }
         }
     }
-    store.data_files.forget(file.id);
+    store.data_files.forget(file.id());
     true
 }
 

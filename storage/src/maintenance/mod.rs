@@ -153,6 +153,7 @@ impl MaintenanceThread {
     fn round(&mut self) -> bool {
         let mut worked = false;
         self.store.settle_replacements();
+        self.store.settle_user_tables();
         for Turn { task, rests_until } in &mut self.tasks {
             if self.store.is_stopping() {
                 return false;

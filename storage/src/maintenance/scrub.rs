@@ -8,9 +8,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alula_catalog::{DataFile, ScrubPass, Tier, error_chain, now_ns};
+use alula_catalog::{ScrubPass, Tier, error_chain, now_ns};
 
 use super::{Pace, Step, Task};
+use crate::data_files::StoredFile;
 use crate::store::Store;
 use crate::{Error, Result};
 
@@ -42,7 +43,7 @@ impl Scrub {
         };
         let mut pass = begun(before, now_ns);
         let mut files = local_files(store);
-        files.sort_by_key(|file| file.id);
+        files.sort_by_key(StoredFile::id);
         let mut bytes = 0;
         let mut ended = Ok(());
         for _ in 0..STEP_FILES {
@@ -68,8 +69,8 @@ impl Scrub {
                     tracing::debug!(error = error_chain(&error), "the scrub found a file that is not sound");
                 }
             }
-            pass.upto = Some(file.id);
-            bytes += file.size_bytes;
+            pass.upto = Some(file.id());
+            bytes += file.size_bytes();
         }
         let worked = pass != before;
         if worked {
@@ -80,8 +81,8 @@ impl Scrub {
         Ok(if bytes > 0 { Step::Worked } else { Step::Idle })
     }
 
-    fn tell_end(&mut self, files: &[Arc<DataFile>]) {
-        let bytes: u64 = files.iter().map(|file| file.size_bytes).sum();
+    fn tell_end(&mut self, files: &[Arc<dyn StoredFile>]) {
+        let bytes: u64 = files.iter().map(StoredFile::size_bytes).sum();
         tracing::info!(
             files = files.len(),
             bytes,
@@ -103,10 +104,11 @@ impl Task for Scrub {
 }
 
 /// Files of this directory that queries read. Whoever has one here keeps it on disk.
-fn local_files(store: &Store) -> Vec<Arc<DataFile>> {
+fn local_files(store: &Store) -> Vec<Arc<dyn StoredFile>> {
     let snapshot = store.buffer.snapshot();
-    let files = snapshot.tables().flat_map(|(_, table)| table.files.iter());
-    files.filter(|file| file.tier == Tier::Local).map(Arc::clone).collect()
+    let files = snapshot.files().filter(|file| file.tier == Tier::Local);
+    let files = files.map(|file| Arc::clone(file) as Arc<dyn StoredFile>);
+    files.chain(snapshot.user_files().map(|file| Arc::clone(file) as Arc<dyn StoredFile>)).collect()
 }
 
 /// The pass that is under way: one begins if there is none, and one that began in the future, because the clock was set
@@ -130,14 +132,14 @@ enum Next {
 }
 
 /// What is due of `files`, which are in order of their ids.
-fn next_step(files: &[Arc<DataFile>], pass: &ScrubPass, now_ns: i64, interval: Duration) -> Next {
+fn next_step<F: StoredFile>(files: &[F], pass: &ScrubPass, now_ns: i64, interval: Duration) -> Next {
     let elapsed = Duration::from_nanos(now_ns.saturating_sub(pass.started_ns).max(0).cast_unsigned());
-    let next = pass.upto.map_or(0, |upto| files.partition_point(|file| file.id <= upto));
+    let next = pass.upto.map_or(0, |upto| files.partition_point(|file| file.id() <= upto));
     let is_over = elapsed >= interval;
     if next == files.len() {
         return if is_over { Next::NewPass } else { Next::Wait };
     }
-    let size = |files: &[Arc<DataFile>]| files.iter().map(|file| u128::from(file.size_bytes)).sum::<u128>();
+    let size = |files: &[F]| files.iter().map(|file| u128::from(file.size_bytes())).sum::<u128>();
     // In proportion: as much of the bytes as of the time.
     let is_due = size(&files[..next]) * interval.as_nanos() < size(files) * elapsed.as_nanos();
     if is_over || is_due { Next::Scrub(next) } else { Next::Wait }

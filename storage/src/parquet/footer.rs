@@ -87,6 +87,14 @@ pub(crate) enum FooterError {
 
 /// Reads the footer of a Parquet file.
 pub(crate) fn read_footer(file: &impl ChunkReader) -> Result<Footer, FooterError> {
+    with_keys(file, decode)
+}
+
+/// Decodes the keys of a footer.
+pub(super) fn with_keys<T>(
+    file: &impl ChunkReader,
+    decode: impl FnOnce(&Keys<'_>) -> Result<T, FooterError>,
+) -> Result<T, FooterError> {
     // The reader panics on some damages.
     let parsed = catch_unwind(AssertUnwindSafe(|| ParquetMetaDataReader::new().parse_and_finish(file)));
     let metadata = parsed.map_err(|_| FooterError::Panicked)?.map_err(FooterError::Parquet)?;
@@ -95,28 +103,15 @@ pub(crate) fn read_footer(file: &impl ChunkReader) -> Result<Footer, FooterError
 }
 
 fn decode(keys: &Keys<'_>) -> Result<Footer, FooterError> {
-    // Before everything that a later version may change.
-    let version = keys.parse("alula.format_version")?;
-    if version > FILE_FORMAT_VERSION {
-        return Err(FooterError::Newer { found: version });
-    }
+    keys.check_version()?;
     let signal = keys.text("alula.signal")?;
     let signal = Signal::ALL
         .into_iter()
         .find(|known| known.table_name() == signal)
         .ok_or_else(|| keys.invalid("alula.signal"))?;
     let uuid: uuid::Uuid = keys.parse("alula.store_uuid")?;
-    let id = |text: &str| u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32).map(FileId);
-    let file_id = id(keys.text("alula.file_id")?).ok_or_else(|| keys.invalid("alula.file_id"))?;
-    let replaces = match keys.find("alula.replaces") {
-        None => Vec::new(),
-        Some(list) => {
-            let ids: Option<Vec<_>> = list.split(',').map(id).collect();
-            ids.ok_or_else(|| keys.invalid("alula.replaces"))?
-        }
-    };
     let file = DataFile {
-        id: file_id,
+        id: FileId(keys.hex("alula.file_id")?),
         tenant: TenantNumber(keys.parse("alula.tenant_number")?),
         signal,
         hour: Hour(keys.parse("alula.hour")?),
@@ -144,23 +139,24 @@ fn decode(keys: &Keys<'_>) -> Result<Footer, FooterError> {
         return Err(FooterError::Missing { key: own_checksum::KEY });
     }
     let tenant_id = keys.parse("alula.tenant_id")?;
-    Ok(Footer { file, tenant_id, store_uuid: uuid.into_bytes(), replaces, has_checksum })
+    Ok(Footer { file, tenant_id, store_uuid: uuid.into_bytes(), replaces: keys.replaces()?, has_checksum })
 }
 
-struct Keys<'a> {
+/// The keys of a footer and their values.
+pub(super) struct Keys<'a> {
     pairs: &'a [KeyValue],
 }
 
 impl Keys<'_> {
-    fn find(&self, key: &str) -> Option<&str> {
+    pub(super) fn find(&self, key: &str) -> Option<&str> {
         self.pairs.iter().find(|pair| pair.key == key)?.value.as_deref()
     }
 
-    fn text(&self, key: &'static str) -> Result<&str, FooterError> {
+    pub(super) fn text(&self, key: &'static str) -> Result<&str, FooterError> {
         self.find(key).ok_or(FooterError::Missing { key })
     }
 
-    fn parse<T: FromStr>(&self, key: &'static str) -> Result<T, FooterError> {
+    pub(super) fn parse<T: FromStr>(&self, key: &'static str) -> Result<T, FooterError> {
         self.text(key)?.parse().map_err(|_| self.invalid(key))
     }
 
@@ -168,9 +164,31 @@ impl Keys<'_> {
         if self.find(key).is_none() { Ok(default) } else { self.parse(key) }
     }
 
+    /// Before everything that a later version may change.
+    pub(super) fn check_version(&self) -> Result<(), FooterError> {
+        let version = self.parse("alula.format_version")?;
+        if version > FILE_FORMAT_VERSION { Err(FooterError::Newer { found: version }) } else { Ok(()) }
+    }
+
+    /// 128 bits as 32 digits.
+    pub(super) fn hex(&self, key: &'static str) -> Result<u128, FooterError> {
+        hex_128(self.text(key)?).ok_or_else(|| self.invalid(key))
+    }
+
+    /// Files that are no part of the store where this one is.
+    pub(super) fn replaces(&self) -> Result<Vec<FileId>, FooterError> {
+        let Some(list) = self.find("alula.replaces") else { return Ok(Vec::new()) };
+        let ids: Option<Vec<_>> = list.split(',').map(|id| hex_128(id).map(FileId)).collect();
+        ids.ok_or_else(|| self.invalid("alula.replaces"))
+    }
+
     fn invalid(&self, key: &'static str) -> FooterError {
         FooterError::Invalid { key, value: self.find(key).unwrap_or_default().to_owned() }
     }
+}
+
+fn hex_128(text: &str) -> Option<u128> {
+    u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use alula_catalog::schema::{
 use alula_catalog::{DataFile, FileId, Signal};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::{KeyValue, SortingColumn};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
 use super::own_checksum;
@@ -15,7 +15,7 @@ use super::own_checksum;
 /// Rows of a row group: fine enough to prune by, coarse enough to compress.
 const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// Encoded bytes of a row group, which the writer keeps in memory until it is complete: few rows of a megabyte each fill one.
-const ROW_GROUP_BYTES: usize = 64 << 20;
+pub(super) const ROW_GROUP_BYTES: usize = 64 << 20;
 
 /// The version of the file layout and of the footer keys.
 pub(crate) const FILE_FORMAT_VERSION: u32 = 1;
@@ -64,13 +64,7 @@ pub(super) fn footer(
 ///
 /// `max_rows` bounds the rows of the file; the writer adds the [`footer`] once it knows them.
 pub(super) fn writer_properties(signal: Signal, max_rows: usize) -> WriterProperties {
-    let zstd = Compression::ZSTD(ZstdLevel::try_new(3).expect("3 is a level of zstd"));
-    let mut properties = WriterProperties::builder()
-        .set_compression(zstd)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
-        .set_created_by(concat!("alula ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_sorting_columns(Some(sorting_columns(signal)));
+    let mut properties = common_properties().set_sorting_columns(Some(sorting_columns(signal)));
     let schema = table_schema(signal);
     let present = |name: &&str| schema.index_of(name).is_ok();
     for name in [TIMESTAMP, START_TIMESTAMP, END_TIMESTAMP, OBSERVED_TIMESTAMP, INGESTED_AT, INGEST_SEQ]
@@ -96,6 +90,16 @@ pub(super) fn writer_properties(signal: Signal, max_rows: usize) -> WriterProper
         };
     }
     properties.build()
+}
+
+/// What the files of telemetry and of user tables have in common.
+pub(super) fn common_properties() -> WriterPropertiesBuilder {
+    let zstd = Compression::ZSTD(ZstdLevel::try_new(3).expect("3 is a level of zstd"));
+    WriterProperties::builder()
+        .set_compression(zstd)
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+        .set_created_by(concat!("alula ", env!("CARGO_PKG_VERSION")).to_owned())
 }
 
 /// The declared order: leaf column numbers of the sort columns, all of which come before any nested column.

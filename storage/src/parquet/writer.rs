@@ -3,7 +3,6 @@
 //! Our own writer, because `object_store` 0.13 never syncs a local file: after a power cut, what it had reported as
 //! written is gone or empty.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use alula_catalog::schema::{SCHEMA_VERSION, table_schema};
@@ -13,11 +12,11 @@ use alula_catalog::{
 use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
 
+use super::Partition;
+use super::hashing_file::HashingFile;
 use super::properties::{footer, writer_properties};
-use super::{Partition, own_checksum};
 use crate::buffer::{sequences_of, timestamps_of};
-use crate::checksum::{Hasher, digits};
-use crate::disk::{Disk, DiskFile, create_dir_durably, sync_dir};
+use crate::disk::{create_dir_durably, sync_dir};
 use crate::layout::Layout;
 use crate::{Error, Result};
 
@@ -157,11 +156,11 @@ impl<'a> DataFileWriter<'a> {
         let path = self.layout.data_file(&self.file);
         written.write_end().map_err(Error::io(&path, "cannot write the end of the data file"))?;
         let disk = self.layout.disk();
-        written.file.sync_data().map_err(Error::io(&path, "cannot sync the data file"))?;
+        let written = written.sync().map_err(Error::io(&path, "cannot sync the data file"))?;
         disk.rename(&self.temporary, &path).map_err(Error::io(&path, "cannot rename the data file"))?;
         sync_dir(disk, parent(&path))?;
-        self.file.size_bytes = written.bytes;
-        self.file.checksum = written.hasher.checksum();
+        self.file.size_bytes = written.size_bytes;
+        self.file.checksum = written.checksum;
         self.is_finished = true;
         Ok(self.file.clone())
     }
@@ -208,55 +207,5 @@ impl Bounds {
         };
         let (first, last) = self.sequences;
         Self { timestamps, sequences: (first.min(other.sequences.0), last.max(other.sequences.1)) }
-    }
-}
-
-/// A file that hashes what is written to it.
-#[derive(Debug)]
-struct HashingFile {
-    file: Box<dyn DiskFile>,
-    hasher: Hasher,
-    bytes: u64,
-    /// The end of the file, once nothing but it is to come.
-    end: Option<Vec<u8>>,
-}
-
-impl HashingFile {
-    fn create(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
-        Ok(Self { file: disk.create(path)?, hasher: Hasher::default(), bytes: 0, end: None })
-    }
-
-    /// What is written from here on waits for [`Self::write_end`].
-    fn hold_end(&mut self) {
-        self.end = Some(Vec::new());
-    }
-
-    /// Puts the file's checksum into its end, and writes that.
-    fn write_end(&mut self) -> io::Result<()> {
-        let Some(mut end) = self.end.take() else { return Ok(()) };
-        let place = own_checksum::place_of(&end)
-            .ok_or_else(|| io::Error::other("the footer has no place for the checksum"))?;
-        let mut hasher = self.hasher.clone();
-        hasher.update(&end);
-        let digits = digits(hasher.checksum());
-        end[place..place + digits.len()].copy_from_slice(digits.as_bytes());
-        self.write_all(&end)
-    }
-}
-
-impl Write for HashingFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Some(end) = &mut self.end {
-            end.extend_from_slice(bytes);
-            return Ok(bytes.len());
-        }
-        self.file.write_all_at(bytes, self.bytes)?;
-        self.hasher.update(bytes);
-        self.bytes += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -116,6 +116,6 @@ fn catalog_path(dir: &Path) -> PathBuf {
 }
 
 /// In memory where the machine has such a place: SQLite syncs at every `COMMIT`.
-pub(super) fn temporary_dir() -> TempDir {
+pub(crate) fn temporary_dir() -> TempDir {
     tempfile::Builder::new().tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }

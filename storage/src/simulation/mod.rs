@@ -9,6 +9,7 @@
 //! | `recording.rs` | a scenario carried out once, with every moment of it kept |
 //! | `crash.rs` | one crash: recovery, crash of the recovery, recovery, and going on |
 //! | `fault.rs` | operations that fail, a disk that is full now and then, and a power cut afterwards |
+//! | `user_tables.rs` | the same for transactions on user tables |
 //!
 //! SQLite does its own file work: its COMMIT is one more operation at which the power may go, and takes place or does not.
 //!
@@ -23,8 +24,11 @@ mod recording;
 mod rows;
 mod scenario;
 mod tests;
+mod user_tables;
 
 const TENANTS: [&str; 3] = ["a", "b", "c"];
+
+pub(crate) use machine::temporary_dir;
 
 /// The tenant of this name that lives as long as the program.
 fn tenant_name(name: &str) -> Option<&'static str> {

@@ -18,6 +18,9 @@ use bytes::Bytes;
 
 use crate::{BatchId, Entry, EntryDecoder, LoggedEntry, PredicateCompiler, PredicateError, RowPredicate};
 
+/// The time between a recording and the crash at its last moment may be longer than the retry window.
+const AHEAD_NS: i64 = 24 * 3_600 * 1_000_000_000;
+
 const HOUR_S: i64 = 3_600;
 
 /// What is to be appended. The label is unique in a simulation.
@@ -48,7 +51,7 @@ impl Spec {
             format!("{} {} {} {}", self.label, self.hour, u8::from(self.spans_hours), self.num_rows);
         Entry {
             signal: self.signal,
-            received_ns: now_ns(),
+            received_ns: now_ns() + AHEAD_NS,
             batch_id: Some(BatchId::of(&tenant, self.signal, payload.as_bytes())),
             batch: self.rows(),
             tenant,

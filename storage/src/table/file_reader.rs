@@ -12,7 +12,7 @@ use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::error::Result;
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
-use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
@@ -20,6 +20,7 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::ParquetMetaData;
 
+use super::figures::FILES_READ;
 use super::file_set::FileSet;
 
 /// Makes the readers of one scan.
@@ -43,6 +44,9 @@ impl ParquetFileReaderFactory for FileReaders {
         metadata_size_hint: Option<usize>,
         metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Box<dyn AsyncFileReader + Send>> {
+        if self.files.opens_first(&file.object_meta.location) {
+            MetricBuilder::new(metrics).counter(FILES_READ, partition_index).add(1);
+        }
         let files = Arc::new(self.files.for_reader());
         let readers =
             CachedParquetFileReaderFactory::new(Arc::clone(&files) as _, Arc::clone(&self.metadata_cache));

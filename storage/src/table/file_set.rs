@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
-use alula_catalog::{DataFile, Tier};
+use alula_catalog::{DataFile, Tier, UserFile};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
@@ -17,10 +18,25 @@ use object_store::{
 };
 
 use crate::Error;
-use crate::data_files::DataFiles;
-use crate::layout::Layout;
+use crate::data_files::{DataFiles, StoredFile};
 
 const STORE: &str = "alula";
+
+/// A file of a scan.
+#[derive(Clone, Debug)]
+pub(super) enum ScanFile {
+    Telemetry(Arc<DataFile>),
+    User(Arc<UserFile>),
+}
+
+impl ScanFile {
+    fn as_stored(&self) -> &dyn StoredFile {
+        match self {
+            Self::Telemetry(file) => file,
+            Self::User(file) => file,
+        }
+    }
+}
 
 /// Reads the files of one scan by the names that their `PartitionedFile`s have.
 ///
@@ -28,14 +44,23 @@ const STORE: &str = "alula";
 #[derive(Debug)]
 pub(super) struct FileSet {
     data_files: Arc<DataFiles>,
-    files: Arc<HashMap<Path, Arc<DataFile>>>,
+    files: Arc<HashMap<Path, ScannedFile>>,
     /// Why the last read failed; set for an instant, never across an await.
     failure: Mutex<Option<Error>>,
 }
 
+#[derive(Debug)]
+struct ScannedFile {
+    file: ScanFile,
+    is_open: AtomicBool,
+}
+
 impl FileSet {
-    pub(super) fn new(data_files: &Arc<DataFiles>, files: &[Arc<DataFile>]) -> Self {
-        let files = files.iter().map(|file| (Path::from(Layout::data_file_name(file)), Arc::clone(file)));
+    pub(super) fn new(data_files: &Arc<DataFiles>, files: impl Iterator<Item = ScanFile>) -> Self {
+        let files = files.map(|file| {
+            let name = Path::from(file.as_stored().name());
+            (name, ScannedFile { file, is_open: AtomicBool::new(false) })
+        });
         let files = Arc::new(files.collect());
         Self { data_files: Arc::clone(data_files), files, failure: Mutex::default() }
     }
@@ -46,27 +71,27 @@ impl FileSet {
         Self { data_files, files, failure: Mutex::default() }
     }
 
+    /// Whether this is the first reader of a file: several may read parts of it.
+    pub(super) fn opens_first(&self, location: &Path) -> bool {
+        self.files.get(location).is_some_and(|opened| !opened.is_open.swap(true, Ordering::Relaxed))
+    }
+
     pub(super) fn take_failure(&self) -> Option<Error> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn file(&self, location: &Path) -> Result<Arc<DataFile>> {
-        let file = self.files.get(location).map(Arc::clone);
+    fn file(&self, location: &Path) -> Result<ScanFile> {
+        let file = self.files.get(location).map(|opened| opened.file.clone());
         file.ok_or_else(|| object_store::Error::NotFound {
             path: location.to_string(),
             source: "it is not one of the scan's files".into(),
         })
     }
 
-    async fn read(&self, file: Arc<DataFile>, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
+    async fn read(&self, file: ScanFile, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
         let generic = |source| object_store::Error::Generic { store: STORE, source };
-        let read = match file.tier {
-            Tier::Local => {
-                let data_files = Arc::clone(&self.data_files);
-                let read = tokio::task::spawn_blocking(move || data_files.read_ranges(&file, &ranges));
-                read.await.map_err(|error| generic(error.into()))?
-            }
-            Tier::Remote => match self.data_files.remote() {
+        let read = match file {
+            ScanFile::Telemetry(file) if file.tier == Tier::Remote => match self.data_files.remote() {
                 Some(remote) => match remote.read_ranges(Arc::clone(&file), ranges).await {
                     Err(error) => {
                         let data_files = Arc::clone(&self.data_files);
@@ -77,6 +102,12 @@ impl FileSet {
                 },
                 None => Err(Error::RemoteNotConfigured),
             },
+            file => {
+                let data_files = Arc::clone(&self.data_files);
+                let read = move || data_files.read_ranges(file.as_stored(), &ranges);
+                let read = tokio::task::spawn_blocking(read);
+                read.await.map_err(|error| generic(error.into()))?
+            }
         };
         read.map_err(|error| {
             let text = error.to_string();
@@ -99,15 +130,15 @@ impl ObjectStore for FileSet {
         let meta = ObjectMeta {
             location: location.clone(),
             last_modified: UNIX_EPOCH.into(),
-            size: file.size_bytes,
+            size: file.as_stored().size_bytes(),
             e_tag: None,
             version: None,
         };
         options.check_preconditions(&meta)?;
         let range = match &options.range {
-            None => 0..file.size_bytes,
+            None => 0..meta.size,
             Some(range) => range
-                .as_range(file.size_bytes)
+                .as_range(meta.size)
                 .map_err(|error| object_store::Error::Generic { store: STORE, source: error.into() })?,
         };
         let parts = if options.head { Vec::new() } else { self.read(file, vec![range.clone()]).await? };

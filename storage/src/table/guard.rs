@@ -25,6 +25,7 @@ use datafusion::physical_plan::work_table::WorkTableExec;
 use super::provider::TelemetryTable;
 use super::scan::TelemetryScan;
 use super::system::SystemTable;
+use super::user_table::UserTableProvider;
 
 /// The schema whose tables DataFusion makes up from the session's own catalog.
 const INFORMATION_SCHEMA: &str = "information_schema";
@@ -60,11 +61,20 @@ fn bind_scan(scan: TableScan, tenant: &TenantId) -> Result<Transformed<LogicalPl
         let filtered = LogicalPlanBuilder::from(LogicalPlan::TableScan(scan)).filter(filter)?.build()?;
         return Ok(Transformed::yes(filtered));
     }
+    // Its rows have no column for the tenant: that they are the tenant's own is for the table and for the other guard.
+    if let Some(table) = provider.downcast_ref::<UserTableProvider>() {
+        if table.tenant() != tenant {
+            return plan_err!("the plan reads a table of another tenant");
+        }
+        return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
+    }
     // These hold no tenant's rows: a recursive query's own intermediate rows, generated numbers, and descriptions of the
     // session's catalog, which has this tenant's tables only.
     let harmless = provider.is::<CteWorkTable>()
         || provider.is::<GenerateSeriesTable>()
-        || (provider.is::<StreamingTable>() && scan.table_name.schema() == Some(INFORMATION_SCHEMA));
+        // Written without a schema where that is the default one.
+        || (provider.is::<StreamingTable>()
+            && scan.table_name.schema().is_none_or(|schema| schema == INFORMATION_SCHEMA));
     if harmless {
         return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
     }

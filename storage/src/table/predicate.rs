@@ -27,7 +27,7 @@ use crate::{PredicateCompiler, PredicateError, RowPredicate};
 /// Planning recurses over expressions, and compaction plans too, on a thread with a small stack.
 const STACK_BYTES: usize = 64 << 20;
 
-const ALWAYS: TimeRange = TimeRange { min_ns: i64::MIN, max_ns: i64::MAX };
+pub(super) const ALWAYS: TimeRange = TimeRange { min_ns: i64::MIN, max_ns: i64::MAX };
 
 /// Plans conditions with the functions and operators of a session.
 pub struct SqlPredicates {
@@ -164,7 +164,7 @@ fn check(node: &Expr) -> Result<()> {
 }
 
 /// Bounds on `timestamp` that follow from a condition.
-fn timestamps(expr: &Expr) -> TimeRange {
+pub(super) fn timestamps(expr: &Expr) -> TimeRange {
     let bounds = split_conjunction(expr).into_iter().map(bound);
     bounds.fold(ALWAYS, |all, one| TimeRange {
         min_ns: all.min_ns.max(one.min_ns),

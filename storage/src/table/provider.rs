@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alula_catalog::schema::{TENANT_ID, TIMESTAMP, table_schema};
-use alula_catalog::{DataFile, Signal, TenantId, TimeRange};
+use alula_catalog::{DataFile, SequenceNumber, Signal, TenantId, TimeRange};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -19,8 +19,9 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPu
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::buffer_source::BufferSource;
+use super::figures::Planned;
 use super::file_reader::FileReaders;
-use super::file_set::FileSet;
+use super::file_set::{FileSet, ScanFile};
 use super::pruning::Pruner;
 use super::scan::TelemetryScan;
 use super::undeleted::{Undeleted, widened};
@@ -32,7 +33,7 @@ use crate::{Error, Snapshot};
 
 /// The name under which plans speak of the data directory. The session's registry resolves no URL at all; files are
 /// opened by the reader factory that the scan carries.
-const STORE_URL: &str = "alula://data";
+pub(super) const STORE_URL: &str = "alula://data";
 
 /// One signal's table of one tenant, at one instant.
 #[derive(Debug)]
@@ -56,6 +57,24 @@ impl TelemetryTable {
 
     pub fn tenant(&self) -> &TenantId {
         &self.tenant
+    }
+
+    pub fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    /// The highest sequence number of its rows; 0 if it has none.
+    pub fn last_seq(&self) -> SequenceNumber {
+        self.rows.last_seq()
+    }
+
+    /// The chunks and files that may hold a row that the filters let through.
+    pub(super) fn kept(&self, state: &dyn Session, filters: &[Expr]) -> Result<Kept> {
+        let filters: Vec<Expr> =
+            filters.iter().filter(|filter| !is_own_tenant(filter, &self.tenant)).cloned().collect();
+        let pruner = Pruner::try_new(state, &self.schema(), &filters)?;
+        let chunks: Vec<_> = self.rows.frozen.iter().chain(&self.rows.hot).map(Arc::clone).collect();
+        Ok(Kept { chunks: pruner.keep(&chunks)?, files: pruner.keep(&self.rows.files)? })
     }
 
     /// Parts that no filter rules out, those with deleted rows read through what leaves these out.
@@ -111,7 +130,8 @@ impl TelemetryTable {
         let groups = FileGroup::new(kept.iter().map(|file| partitioned_file(&schema, file)).collect())
             .split_files(state.config().target_partitions());
         let metadata_cache = state.runtime_env().cache_manager.get_file_metadata_cache();
-        let reader = FileReaders::new(FileSet::new(&self.data_files, kept), metadata_cache);
+        let files = kept.iter().map(|file| ScanFile::Telemetry(Arc::clone(file)));
+        let reader = FileReaders::new(FileSet::new(&self.data_files, files), metadata_cache);
         let source =
             ParquetSource::new(TableSchema::from(schema)).with_parquet_file_reader_factory(Arc::new(reader));
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))
@@ -122,6 +142,12 @@ impl TelemetryTable {
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
+}
+
+/// What of a table has to be read.
+pub(super) struct Kept {
+    pub(super) chunks: Vec<Arc<Chunk>>,
+    pub(super) files: Vec<Arc<DataFile>>,
 }
 
 /// What is wanted of the parts of a table.
@@ -158,13 +184,12 @@ impl TableProvider for TelemetryTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema = table_schema(self.signal);
-        let filters: Vec<Expr> =
-            filters.iter().filter(|filter| !is_own_tenant(filter, &self.tenant)).cloned().collect();
-        let pruner = Pruner::try_new(state, &schema, &filters)?;
-        let chunks: Vec<_> = self.rows.frozen.iter().chain(&self.rows.hot).map(Arc::clone).collect();
-        let chunks = pruner.keep(&chunks, |chunk| (chunk.timestamps, chunk.num_rows() as u64))?;
-        let files = pruner.keep(&self.rows.files, |file| (file.timestamps, file.num_rows))?;
+        let Kept { chunks, files } = self.kept(state, filters)?;
+        let planned = Planned {
+            num_rows: chunks.iter().map(|chunk| chunk.num_rows() as u64).sum::<u64>()
+                + files.iter().map(|file| file.num_rows).sum::<u64>(),
+            files_pruned: (self.rows.files.len() - files.len()) as u64,
+        };
         let wanted = Read { projection, limit };
         let mut inputs =
             self.scan_parts(&chunks, |chunks, read| self.read_chunks(state, chunks, read), wanted)?;
@@ -172,7 +197,8 @@ impl TableProvider for TelemetryTable {
             inputs.push(self.read_chunks(state, &[], wanted)?);
         }
         inputs.extend(self.scan_parts(&files, |files, read| self.read_files(state, files, read), wanted)?);
-        Ok(Arc::new(TelemetryScan::try_new(self.tenant.clone(), self.signal.table_name(), inputs)?))
+        let scan = TelemetryScan::try_new(self.tenant.clone(), self.signal.table_name(), inputs, planned)?;
+        Ok(Arc::new(scan))
     }
 }
 

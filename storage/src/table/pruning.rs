@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use alula_catalog::TimeRange;
-use alula_catalog::schema::TIMESTAMP;
+use alula_catalog::schema::{INGEST_SEQ, TIMESTAMP};
+use alula_catalog::{DataFile, SequenceNumber, TimeRange};
 use arrow::array::{ArrayRef, BooleanArray, TimestampNanosecondArray, UInt64Array};
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::Session;
@@ -14,6 +14,8 @@ use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
+
+use crate::buffer::Chunk;
 
 /// The filters of a scan, as a question to the statistics of a file or chunk.
 #[derive(Debug)]
@@ -33,39 +35,72 @@ impl Pruner {
     }
 
     /// The parts that may hold a matching row.
-    pub(super) fn keep<T>(
-        &self,
-        parts: &[Arc<T>],
-        statistics: impl Fn(&T) -> (TimeRange, u64),
-    ) -> Result<Vec<Arc<T>>> {
+    pub(super) fn keep<T>(&self, parts: &[Arc<T>]) -> Result<Vec<Arc<T>>>
+    where
+        for<'a> Bounds: From<&'a T>,
+    {
         let Some(predicate) = self.predicate.as_ref().filter(|_| !parts.is_empty()) else {
             return Ok(parts.to_vec());
         };
-        let statistics = TimeStatistics(parts.iter().map(|part| statistics(part)).collect());
-        let keep = predicate.prune(&statistics)?;
+        let bounds = PartStatistics(parts.iter().map(|part| Bounds::from(part.as_ref())).collect());
+        let keep = predicate.prune(&bounds)?;
         Ok(parts.iter().zip(keep).filter(|(_, keep)| *keep).map(|(part, _)| Arc::clone(part)).collect())
     }
 }
 
-/// Time bounds and row counts of several parts.
-struct TimeStatistics(Vec<(TimeRange, u64)>);
+/// What is known of the rows of a file or chunk without reading them.
+pub(super) struct Bounds {
+    timestamps: TimeRange,
+    first_seq: SequenceNumber,
+    last_seq: SequenceNumber,
+    num_rows: u64,
+}
 
-impl TimeStatistics {
-    fn timestamps(&self, column: &Column, value: fn(&TimeRange) -> i64) -> Option<ArrayRef> {
-        let values = self.0.iter().map(|(range, _)| value(range));
-        let array =
-            TimestampNanosecondArray::from_iter_values(values).with_timezone(alula_catalog::schema::UTC);
-        (column.name() == TIMESTAMP).then(|| Arc::new(array) as ArrayRef)
+impl From<&Chunk> for Bounds {
+    fn from(chunk: &Chunk) -> Self {
+        let Chunk { timestamps, first_seq, last_seq, .. } = *chunk;
+        Self { timestamps, first_seq, last_seq, num_rows: chunk.num_rows() as u64 }
     }
 }
 
-impl PruningStatistics for TimeStatistics {
+impl From<&DataFile> for Bounds {
+    fn from(file: &DataFile) -> Self {
+        let DataFile { timestamps, first_seq, last_seq, num_rows, .. } = *file;
+        Self { timestamps, first_seq, last_seq, num_rows }
+    }
+}
+
+/// The bounds of several parts.
+struct PartStatistics(Vec<Bounds>);
+
+impl PartStatistics {
+    /// One end of a column in each part.
+    fn ends(
+        &self,
+        column: &Column,
+        timestamp: fn(&Bounds) -> i64,
+        seq: fn(&Bounds) -> SequenceNumber,
+    ) -> Option<ArrayRef> {
+        match column.name() {
+            TIMESTAMP => {
+                let ends = TimestampNanosecondArray::from_iter_values(self.0.iter().map(timestamp));
+                Some(Arc::new(ends.with_timezone(alula_catalog::schema::UTC)))
+            }
+            INGEST_SEQ => {
+                Some(Arc::new(UInt64Array::from_iter_values(self.0.iter().map(|part| seq(part).0))))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl PruningStatistics for PartStatistics {
     fn min_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.timestamps(column, |range| range.min_ns)
+        self.ends(column, |part| part.timestamps.min_ns, |part| part.first_seq)
     }
 
     fn max_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.timestamps(column, |range| range.max_ns)
+        self.ends(column, |part| part.timestamps.max_ns, |part| part.last_seq)
     }
 
     fn num_containers(&self) -> usize {
@@ -73,11 +108,13 @@ impl PruningStatistics for TimeStatistics {
     }
 
     fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
-        (column.name() == TIMESTAMP).then(|| Arc::new(UInt64Array::from_value(0, self.0.len())) as ArrayRef)
+        [TIMESTAMP, INGEST_SEQ]
+            .contains(&column.name())
+            .then(|| Arc::new(UInt64Array::from_value(0, self.0.len())) as ArrayRef)
     }
 
     fn row_counts(&self) -> Option<ArrayRef> {
-        Some(Arc::new(UInt64Array::from_iter_values(self.0.iter().map(|(_, rows)| *rows))))
+        Some(Arc::new(UInt64Array::from_iter_values(self.0.iter().map(|part| part.num_rows))))
     }
 
     fn contained(&self, _column: &Column, _values: &HashSet<ScalarValue>) -> Option<BooleanArray> {

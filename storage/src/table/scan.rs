@@ -1,12 +1,14 @@
-//! [`TelemetryScan`]: the plan node that streams buffer and files.
+//! [`TelemetryScan`]: the plan node that streams buffer and files of a table, or the files of a user table.
 //!
 //! Not a `UnionExec`: this node carries the tenant, which the execution guard checks, and it is where sort and limit push-down
 //! over both sides belong.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use alula_catalog::TenantId;
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Statistics, config::ConfigOptions};
 use datafusion::error::{DataFusionError, Result};
@@ -15,19 +17,30 @@ use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{
     Boundedness, CardinalityEffect, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions,
 };
-use datafusion::physical_plan::filter_pushdown::{FilterDescription, FilterPushdownPhase};
+use datafusion::physical_plan::filter_pushdown::{
+    ChildFilterDescription, FilterDescription, FilterPushdownPhase,
+};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
 };
+use futures::TryStreamExt;
+
+use super::figures::Planned;
 
 /// Streams one table of one tenant: the partitions of its inputs, one after the other.
 #[derive(Debug)]
 pub struct TelemetryScan {
     tenant: TenantId,
-    table: &'static str,
+    /// What it is called in a plan.
+    name: &'static str,
+    table: Arc<str>,
     /// Of the buffer, then of the files if there are any.
     inputs: Vec<Arc<dyn ExecutionPlan>>,
+    planned: Planned,
+    metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
 }
 
@@ -36,6 +49,27 @@ impl TelemetryScan {
         tenant: TenantId,
         table: &'static str,
         inputs: Vec<Arc<dyn ExecutionPlan>>,
+        planned: Planned,
+    ) -> Result<Self> {
+        Self::of_inputs(tenant, "TelemetryScan", table.into(), inputs, planned)
+    }
+
+    /// A scan of a table of the tenant's own.
+    pub(super) fn of_user_table(
+        tenant: TenantId,
+        table: &str,
+        input: Arc<dyn ExecutionPlan>,
+        planned: Planned,
+    ) -> Result<Self> {
+        Self::of_inputs(tenant, "UserTableScan", table.into(), vec![input], planned)
+    }
+
+    fn of_inputs(
+        tenant: TenantId,
+        name: &'static str,
+        table: Arc<str>,
+        inputs: Vec<Arc<dyn ExecutionPlan>>,
+        planned: Planned,
     ) -> Result<Self> {
         let Some(first) = inputs.first() else {
             return Err(DataFusionError::Internal("a telemetry scan has at least one input".to_owned()));
@@ -47,11 +81,20 @@ impl TelemetryScan {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Ok(Self { tenant, table, inputs, properties: Arc::new(properties) })
+        let metrics = ExecutionPlanMetricsSet::new();
+        Ok(Self { tenant, name, table, inputs, planned, metrics, properties: Arc::new(properties) })
     }
 
     pub fn tenant(&self) -> &TenantId {
         &self.tenant
+    }
+
+    pub(super) fn planned(&self) -> Planned {
+        self.planned
+    }
+
+    pub(super) fn metrics_set(&self) -> &ExecutionPlanMetricsSet {
+        &self.metrics
     }
 
     /// The input that owns a partition of this node, and its number there.
@@ -69,13 +112,13 @@ impl TelemetryScan {
 
 impl DisplayAs for TelemetryScan {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TelemetryScan: table={}", self.table)
+        write!(f, "{}: table={}", self.name, self.table)
     }
 }
 
 impl ExecutionPlan for TelemetryScan {
     fn name(&self) -> &'static str {
-        "TelemetryScan"
+        self.name
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
@@ -102,7 +145,9 @@ impl ExecutionPlan for TelemetryScan {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Self::try_new(self.tenant.clone(), self.table, children)?))
+        let (tenant, table) = (self.tenant.clone(), Arc::clone(&self.table));
+        let scan = Self::of_inputs(tenant, self.name, table, children, self.planned)?;
+        Ok(Arc::new(Self { metrics: self.metrics.clone(), ..scan }))
     }
 
     fn with_new_children(
@@ -113,8 +158,16 @@ impl ExecutionPlan for TelemetryScan {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let metrics = BaselineMetrics::new(&self.metrics, partition);
         let (input, partition) = self.owner(partition)?;
-        self.inputs[input].execute(partition, context)
+        let rows = self.inputs[input].execute(partition, context)?;
+        let schema = rows.schema();
+        let rows = rows.inspect_ok(move |batch| metrics.record_output(batch.num_rows()));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
     }
 
     fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
@@ -151,12 +204,37 @@ impl ExecutionPlan for TelemetryScan {
     }
 
     /// Filters go on to both sides. Files use them to skip row groups and pages; what remains is filtered above.
+    ///
+    /// Those on floats stay here: NaN is above every number to a comparison, and in no smallest and largest value of Parquet's.
     fn gather_filters_for_pushdown(
         &self,
         _: FilterPushdownPhase,
         parent_filters: Vec<Arc<dyn PhysicalExpr>>,
         _: &ConfigOptions,
     ) -> Result<FilterDescription> {
-        FilterDescription::from_children(parent_filters, &self.children())
+        let schema = self.schema();
+        let fields = schema.fields().iter().enumerate();
+        let exact: HashSet<usize> =
+            fields.filter(|(_, field)| !has_floats(field.data_type())).map(|(index, _)| index).collect();
+        self.children().into_iter().try_fold(FilterDescription::new(), |all, child| {
+            let filters = &parent_filters;
+            let own = ChildFilterDescription::from_child_with_allowed_indices(filters, exact.clone(), child)?;
+            Ok(all.with_child(own))
+        })
     }
 }
+
+fn has_floats(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => has_floats(item.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_floats(field.data_type())),
+        DataType::Dictionary(_, value) => has_floats(value),
+        other => other.is_floating(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

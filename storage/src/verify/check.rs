@@ -5,12 +5,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use alula_catalog::{
-    Catalog, DataFile, FileId, RecordedLoss, SequenceNumber, TenantId, TenantNumber, Tier, error_chain,
+    Catalog, DataFile, FileId, RecordedLoss, SequenceNumber, TenantId, TenantNumber, Tier, UserFile,
+    error_chain,
 };
 
 use super::data_file::{FileFault, check_against};
+use super::user_tables::check_user_file;
 use super::{Report, take};
-use crate::data_files::DataFileReader;
+use crate::data_files::{DataFileReader, StoredFile};
 use crate::layout::Layout;
 use crate::reconcile::{Judge, Tree, Verdict};
 use crate::wal::recover;
@@ -61,11 +63,15 @@ pub(super) fn catalog_fault(layout: &Layout) -> Result<Option<String>> {
     let flushed = catalog.flushed_seq()?;
     let missing = |file: &&DataFile| {
         file.tier == Tier::Local
-            && layout.disk().file_len(&layout.data_file(file)).ok() != Some(file.size_bytes)
+            && layout.disk().file_len(&layout.data_file(*file)).ok() != Some(file.size_bytes)
     };
-    let unsound = live.iter().filter(missing).map(|file| file.id).collect();
+    let user_files = catalog.live_user_files()?;
+    let is_missing =
+        |file: &&UserFile| layout.disk().file_len(&layout.data_file(*file)).ok() != Some(file.size_bytes);
+    let unsound = live.iter().filter(missing).map(|file| file.id);
+    let unsound = unsound.chain(user_files.iter().filter(is_missing).map(|file| file.id)).collect();
     check.catalog(&tenants, live.len(), flushed)?;
-    check.orphans(&live, unsound, flushed)?;
+    check.orphans(&live, unsound)?;
     check.log(flushed, &tenants)?;
     check.readable("retry_window", |catalog| Ok(catalog.retryable_batches()?.len()))?;
     check.readable("ingest_rejections", |catalog| Ok(catalog.ingest_rejections()?.len()))?;
@@ -85,8 +91,9 @@ impl Check<'_> {
         let live = self.catalog.live_files()?;
         let flushed = self.catalog.flushed_seq()?;
         self.catalog(&tenants, live.len(), flushed)?;
-        let unsound = self.files(&live, &tenants);
-        self.orphans(&live, unsound, flushed)?;
+        let mut unsound = self.files(&live, &tenants);
+        unsound.extend(self.user_tables(&tenants)?);
+        self.orphans(&live, unsound)?;
         self.log(flushed, &tenants)?;
         self.kept_aside();
         self.rest()
@@ -148,32 +155,71 @@ impl Check<'_> {
         unsound
     }
 
-    fn file(&self, file: &DataFile, tenant: Option<&TenantId>) -> Result<(), FileFault> {
+    /// Files of user tables that are not what the catalog says.
+    fn user_tables(&mut self, tenants: &HashMap<TenantNumber, TenantId>) -> Result<HashSet<FileId>> {
+        let tables: HashMap<_, _> =
+            self.catalog.user_tables()?.into_iter().map(|table| (table.id, table)).collect();
+        let mut unsound = HashSet::new();
+        let (mut num_files, mut num_rows, mut num_bytes) = (0_u64, 0, 0);
+        for file in self.catalog.live_user_files()? {
+            let Some(table) = tables.get(&file.table) else {
+                let text = format!("it has a file of a user table {} that does not exist", file.table);
+                self.report.blame(Catalog::FILE_NAME, text, REPAIR);
+                continue;
+            };
+            let reader = self.open(&file);
+            let checked =
+                reader.and_then(|reader| check_user_file(&reader, &file, table, tenants.get(&file.tenant)));
+            match checked {
+                Ok(()) => {
+                    num_files += 1;
+                    num_rows += file.num_rows;
+                    num_bytes += file.size_bytes;
+                }
+                Err(fault) => {
+                    unsound.insert(file.id);
+                    let name = format!("data/{}", Layout::data_file_name(&file));
+                    self.report.blame(name, fault.to_string(), RESTORE);
+                }
+            }
+        }
+        if !tables.is_empty() {
+            let text = format!(
+                "{} with {num_files} sound files: all {num_rows} rows read, {num_bytes} bytes",
+                tables.len()
+            );
+            self.report.find("user tables", text);
+        }
+        Ok(unsound)
+    }
+
+    fn open(&self, file: &impl StoredFile) -> Result<DataFileReader, FileFault> {
         let reader = DataFileReader::open(self.layout.disk(), &self.layout.data_file(file));
-        let reader = reader.map_err(|error| match error.kind() {
+        reader.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => FileFault::Missing,
             _ => FileFault::Read(error),
-        })?;
-        check_against(&reader, file, tenant)
+        })
+    }
+
+    fn file(&self, file: &DataFile, tenant: Option<&TenantId>) -> Result<(), FileFault> {
+        check_against(&self.open(file)?, file, tenant)
     }
 
     /// Files that the catalog does not know.
-    fn orphans(
-        &mut self,
-        live: &[DataFile],
-        unsound: HashSet<FileId>,
-        flushed: SequenceNumber,
-    ) -> Result<()> {
+    fn orphans(&mut self, live: &[DataFile], unsound: HashSet<FileId>) -> Result<()> {
         let dead = self.catalog.dead_files()?;
         let local = live.iter().filter(|file| file.tier == Tier::Local);
         let known = local.chain(dead.iter().map(|dead| &dead.file));
-        let known: HashSet<PathBuf> = known.map(|file| self.layout.data_file(file)).collect();
+        let mut known: HashSet<PathBuf> = known.map(|file| self.layout.data_file(file)).collect();
+        let of_user_tables =
+            self.catalog.live_user_files()?.into_iter().chain(self.catalog.dead_user_files()?);
+        known.extend(of_user_tables.map(|file| self.layout.data_file(&file)));
         let tree = Tree::read(self.layout);
         for (dir, error) in &tree.unreadable {
             let text = format!("it cannot be listed ({error})");
             self.report.blame(self.name(dir), text, "make it readable for the user that runs the server");
         }
-        let mut judge = Judge::new(self.layout, self.catalog.store_uuid()?, flushed, unsound);
+        let mut judge = Judge::new(self.layout, self.catalog, unsound)?;
         let mut num_left = 0_u64;
         for path in tree.files.iter().filter(|path| !known.contains(*path)) {
             match judge.of(path) {

@@ -135,7 +135,11 @@ pub(super) fn rows_by_entry(reader: &DataFileReader) -> Result<BTreeMap<Sequence
     Ok(rows)
 }
 
-fn differs<T: PartialEq + std::fmt::Debug>(what: &'static str, found: &T, expected: &T) -> Result<()> {
+pub(super) fn differs<T: PartialEq + std::fmt::Debug>(
+    what: &'static str,
+    found: &T,
+    expected: &T,
+) -> Result<()> {
     if found == expected {
         return Ok(());
     }

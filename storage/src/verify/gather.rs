@@ -13,6 +13,7 @@ use alula_catalog::{
 use super::Report;
 use super::data_file::{FileFault, check_rows, rows_by_entry};
 use super::plan::{Candidate, LogContents, Plan, plan};
+use super::user_tables::{SoundUserFile, read_whole_user_file, rebuild};
 use crate::data_files::DataFileReader;
 use crate::layout::Layout;
 use crate::parquet::{FILE_FORMAT_VERSION, Footer, FooterError, checksums, is_data_file_name, read_footer};
@@ -25,6 +26,7 @@ use crate::{Error, Result};
 pub(super) struct Found {
     layout: Layout,
     sound: Vec<SoundFile>,
+    user_files: Vec<SoundUserFile>,
     damaged: Vec<DamagedFile>,
     store_uuid: Option<[u8; 16]>,
     log: LogContents,
@@ -63,29 +65,46 @@ impl Found {
         if let Some((dir, error)) = tree.unreadable.into_iter().next() {
             return Err(Error::io(&dir, "cannot list the directory; nothing was changed")(error));
         }
-        let (mut sound, mut damaged) = (Vec::new(), Vec::new());
+        let (mut sound, mut user_files, mut damaged) = (Vec::new(), Vec::new(), Vec::new());
         for path in tree.files {
             if path.extension().is_some_and(|extension| extension == "tmp") {
                 continue;
             }
-            match read_whole(layout, &path) {
-                Ok(footer) => sound.push(SoundFile { path, footer }),
-                Err((_, FileFault::Footer(FooterError::Newer { found }))) => {
+            let (footer, fault) = if path.starts_with(layout.user_tables_dir()) {
+                match read_whole_user_file(layout, &path) {
+                    Ok(file) => {
+                        user_files.push(file);
+                        continue;
+                    }
+                    Err(fault) => (None, fault),
+                }
+            } else {
+                match read_whole(layout, &path) {
+                    Ok(footer) => {
+                        sound.push(SoundFile { path, footer });
+                        continue;
+                    }
+                    Err(damage) => damage,
+                }
+            };
+            match fault {
+                FileFault::Footer(FooterError::Newer { found }) => {
                     return Err(Error::NewerFormat { path, found, known: FILE_FORMAT_VERSION });
                 }
-                Err((_, FileFault::Read(error))) if error.kind() == io::ErrorKind::PermissionDenied => {
+                FileFault::Read(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                     return Err(Error::io(&path, "cannot read the data file; nothing was changed")(error));
                 }
-                Err((footer, fault)) => damaged.push(DamagedFile::new(path, footer, fault, false)),
+                fault => damaged.push(DamagedFile::new(path, footer, fault, false)),
             }
         }
         damaged.extend(set_aside_before(layout));
-        let store_uuid = one_store(layout, &sound)?;
+        let store_uuid = one_store(layout, &sound, &user_files)?;
         let (log, log_tenants) = match store_uuid {
             Some(store_uuid) => read_log(layout, store_uuid)?,
             None => (LogContents::default(), BTreeSet::new()),
         };
-        let of_files = sound.iter().map(|file: &SoundFile| file.footer.file.tenant);
+        let of_user_files = user_files.iter().map(|file: &SoundUserFile| file.footer.identity.tenant);
+        let of_files = sound.iter().map(|file: &SoundFile| file.footer.file.tenant).chain(of_user_files);
         let of_damaged =
             damaged.iter().filter_map(|file: &DamagedFile| Some(file.footer.as_ref()?.file.tenant));
         let of_dirs = tree.dirs.iter().filter_map(|dir| tenant_of_dir(layout, dir));
@@ -96,7 +115,17 @@ impl Found {
             of_files.chain(of_damaged).chain(of_dirs).chain(of_losses).chain(log_tenants.iter().copied());
         let last_tenant = all.max().unwrap_or(TenantNumber(0));
         let layout = layout.clone();
-        Ok(Self { layout, sound, damaged, store_uuid, log, known_losses, log_tenants, last_tenant })
+        Ok(Self {
+            layout,
+            sound,
+            user_files,
+            damaged,
+            store_uuid,
+            log,
+            known_losses,
+            log_tenants,
+            last_tenant,
+        })
     }
 
     /// Damaged files that are still among the sound ones.
@@ -123,6 +152,7 @@ impl Found {
                 report.find("data files", format!("{num_left} left out: {why}"));
             }
         }
+        let rebuilt = rebuild(&self.user_files, report)?;
         let tenants = self.tenants(report)?;
         let losses = self.losses(&plan, &files, report)?;
         let applied = candidates.iter().map(|candidate| candidate.file.deletions_applied);
@@ -133,6 +163,8 @@ impl Found {
             last_tenant: self.last_tenant,
             last_deletion: applied.max().unwrap_or(0),
             files,
+            user_tables: rebuilt.tables,
+            user_files: rebuilt.files,
             known_losses: self.known_losses.clone(),
             losses,
         })
@@ -141,8 +173,12 @@ impl Found {
     fn tenants(&self, report: &mut Report) -> Result<Vec<(TenantNumber, TenantId)>> {
         let mut ids: BTreeMap<TenantNumber, (&TenantId, &Path)> = BTreeMap::new();
         let mut numbers: BTreeMap<&TenantId, (TenantNumber, &Path)> = BTreeMap::new();
-        for SoundFile { path, footer } in &self.sound {
-            let (number, id) = (footer.file.tenant, &footer.tenant_id);
+        let of_files =
+            self.sound.iter().map(|SoundFile { path, footer }| (path, footer.file.tenant, &footer.tenant_id));
+        let of_user_files = self.user_files.iter().map(|SoundUserFile { path, footer, .. }| {
+            (path, footer.identity.tenant, &footer.identity.tenant_id)
+        });
+        for (path, number, id) in of_files.chain(of_user_files) {
             let (known_id, with_number) = *ids.entry(number).or_insert((id, path));
             let (known_number, with_id) = *numbers.entry(id).or_insert((number, path));
             if known_id != id || known_number != number {
@@ -202,10 +238,12 @@ impl Found {
     /// Why a damaged file is no loss.
     fn is_elsewhere(&self, file: &DamagedFile, plan: &Plan, live: &[DataFile]) -> Option<&'static str> {
         let is = |other: &FileId| Some(*other) == file.id;
-        if self.sound.iter().any(|sound| is(&sound.footer.file.id)) {
+        let ids = self.sound.iter().map(|sound| sound.footer.file.id);
+        if ids.chain(self.user_files.iter().map(|sound| sound.footer.file.id)).any(|id| is(&id)) {
             return Some("another copy of it is sound");
         }
-        if self.sound.iter().any(|sound| sound.footer.replaces.iter().any(is)) {
+        let replaced = self.sound.iter().flat_map(|sound| &sound.footer.replaces);
+        if replaced.chain(self.user_files.iter().flat_map(|sound| &sound.footer.replaces)).any(is) {
             return Some("others have its rows");
         }
         let footer = file.footer.as_ref()?;
@@ -335,8 +373,10 @@ fn losses_on_record(layout: &Layout, store_uuid: [u8; 16]) -> Vec<RecordedLoss> 
 }
 
 /// The store that all files and the log belong to.
-fn one_store(layout: &Layout, sound: &[SoundFile]) -> Result<Option<[u8; 16]>> {
+fn one_store(layout: &Layout, sound: &[SoundFile], user_files: &[SoundUserFile]) -> Result<Option<[u8; 16]>> {
     let of_files = sound.iter().map(|file| (&file.path, file.footer.store_uuid));
+    let of_files =
+        of_files.chain(user_files.iter().map(|file| (&file.path, file.footer.identity.store_uuid)));
     let of_log = store_of_log(layout)?;
     let mut all = of_files.chain(of_log.as_ref().map(|(path, uuid)| (path, *uuid)));
     let Some((path, uuid)) = all.next() else { return Ok(None) };

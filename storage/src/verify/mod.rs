@@ -5,6 +5,7 @@
 //! | `report.rs` | what was looked at, and what was found |
 //! | `check.rs` | everything in a directory against everything else in it |
 //! | `data_file.rs` | all rows of one file, and what its footer says of them |
+//! | `user_tables.rs` | the same for files of user tables, and the tables that they make |
 //! | `repair.rs` | a new catalog in the place of a damaged one |
 //! | `gather.rs` | what there is without a catalog: footers and the log |
 //! | `plan.rs` | which files and which part of the log are the store, if there is no catalog to say so; pure |
@@ -18,6 +19,7 @@ mod gather;
 mod plan;
 mod repair;
 mod report;
+mod user_tables;
 
 use std::fs::File;
 use std::path::Path;

@@ -82,6 +82,7 @@ fn tell_what_is_gone(report: &mut Report) {
         "ids of batches that are in files: one that is sent again within the next ten minutes is stored again",
         "what ingest refused (system.ingest_rejections)",
         "losses on record before, if the old catalog is damaged or of another store",
+        "when user tables were made; one that was dropped in the seconds before the server ended may be there again",
         "files of the remote tier: their objects are untouched, and in no query; this directory does not own them any more, \
          so nothing moves there either, until `OWNER` is removed from the object store, which gives the objects up",
     ] {

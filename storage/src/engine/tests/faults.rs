@@ -243,7 +243,7 @@ async fn a_loss_that_is_found_on_a_full_disk_is_on_record_before_the_log_goes() 
     assert_eq!(bodies_on(&storage), 4);
     machine.is_full(false);
     storage.watch_health().wait_for(|health| matches!(health, Health::Degraded { .. })).await.unwrap();
-    let losses = storage.inner.catalog.data_losses().unwrap();
+    let losses = storage.inner.store.catalog.data_losses().unwrap();
     let known = losses.iter().map(|known| &known.loss);
     let known: Vec<_> = known.map(|loss| (loss.first_seq.0, loss.signal, loss.num_rows)).collect();
     assert_eq!(known, [(2, Some(Signal::Logs), Some(2))]);
@@ -252,7 +252,7 @@ async fn a_loss_that_is_found_on_a_full_disk_is_on_record_before_the_log_goes() 
     storage.append(entry("a", "two", NOON_S, 2)).await.unwrap();
     let again = machine.power_cut(storage);
     let storage = again.open(&again.config()).unwrap();
-    assert_eq!((bodies_on(&storage), storage.inner.catalog.data_losses().unwrap()), (6, losses));
+    assert_eq!((bodies_on(&storage), storage.inner.store.catalog.data_losses().unwrap()), (6, losses));
 }
 
 #[tokio::test]

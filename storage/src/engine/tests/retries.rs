@@ -49,7 +49,7 @@ async fn equal_entries_without_an_id_are_both_kept() {
     let recovered = open(config(image.path())).unwrap();
     assert_eq!(recovered.append(untimed()).await.unwrap(), stored(3));
     assert_eq!(bodies(&recovered, "a").await, [("x-0".to_owned(), 3)].into());
-    assert_eq!(recovered.inner.catalog.retryable_batches().unwrap(), []);
+    assert_eq!(recovered.inner.store.catalog.retryable_batches().unwrap(), []);
 }
 
 #[tokio::test]

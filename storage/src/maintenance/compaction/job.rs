@@ -201,7 +201,7 @@ pub(super) fn compare(plan: &CompactionPlan, output: &DataFile, expected: Tally,
     match difference {
         None => Ok(()),
         Some(what) => {
-            let names: Vec<_> = plan.inputs.iter().map(|file| Layout::data_file_name(file)).collect();
+            let names: Vec<_> = plan.inputs.iter().map(Layout::data_file_name).collect();
             Err(Error::CompactionMismatch { files: names.join(", "), what })
         }
     }

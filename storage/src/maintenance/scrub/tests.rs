@@ -1,11 +1,12 @@
 use std::fs;
 
-use alula_catalog::FileId;
+use alula_catalog::{DataFile, FileId};
 use tempfile::tempdir;
 
 use super::*;
 use crate::health::Health;
 use crate::testing::{config, entry, open};
+use crate::user_tables::testing::create_and_commit;
 
 const NOON_S: i64 = 1_795_262_400;
 const DAY: Duration = Duration::from_hours(24);
@@ -48,8 +49,9 @@ async fn a_pass_is_spread_over_its_interval_by_bytes() {
     ] {
         assert_eq!(next_step(&files, &pass(upto), at(day), WEEK), expected, "after {upto}, day {day}");
     }
-    assert_eq!(next_step(&[], &pass(0), at(1), WEEK), Next::Wait);
-    assert_eq!(next_step(&[], &pass(9), at(8), WEEK), Next::NewPass);
+    let none: [Arc<DataFile>; 0] = [];
+    assert_eq!(next_step(&none, &pass(0), at(1), WEEK), Next::Wait);
+    assert_eq!(next_step(&none, &pass(9), at(8), WEEK), Next::NewPass);
 }
 
 #[test]
@@ -103,4 +105,24 @@ async fn a_pass_goes_on_over_restarts_and_puts_what_rotted_on_record() {
     assert_eq!(positions[0], 0);
     assert!(positions[..7].windows(2).all(|days| (1..=2).contains(&(days[1] - days[0]))), "{positions:?}");
     assert_eq!(positions[7], 0, "{positions:?}");
+}
+
+#[tokio::test]
+async fn a_rotten_file_of_a_user_table_is_found_though_nobody_asks_for_it() {
+    let dir = tempdir().unwrap();
+    let storage = open(config(dir.path())).unwrap();
+    create_and_commit(&storage, "a", "hosts", &[1]).unwrap();
+    let store = storage.store();
+    let file = store.catalog.live_user_files().unwrap().remove(0);
+    let path = store.layout.data_file(&file);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[20] ^= 4;
+    fs::write(&path, bytes).unwrap();
+    let mut scrub = Scrub::new(WEEK);
+    let mut pace = Pace::new(1.0);
+    scrub.step_at(store, &mut pace, 1).unwrap();
+    scrub.step_at(store, &mut pace, 1 + WEEK.as_nanos() as i64).unwrap();
+    let losses = store.catalog.data_losses().unwrap();
+    assert_eq!(losses.len(), 1);
+    assert!(losses[0].loss.source.contains(&file.id.to_string()));
 }

@@ -23,6 +23,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::figures::Planned;
 use super::scan::TelemetryScan;
 use crate::Snapshot;
 use crate::deletion::Deletion;
@@ -87,7 +88,7 @@ pub struct SystemTable {
 impl SystemTable {
     /// # Errors
     /// `Internal` — a row is not the tenant's.
-    fn try_new(tenant: &TenantId, name: &'static str, rows: RecordBatch) -> Result<Self> {
+    pub fn try_new(tenant: &TenantId, name: &'static str, rows: RecordBatch) -> Result<Self> {
         let owners = rows.column_by_name(TENANT_ID).and_then(|column| column.as_string_opt::<i32>());
         if !owners.is_some_and(|owners| owners.iter().all(|owner| owner == Some(tenant.as_str()))) {
             return internal_err!("system.{name} has a row that is not the tenant's");
@@ -121,7 +122,8 @@ impl TableProvider for SystemTable {
         let source =
             MemorySourceConfig::try_new(&rows, self.schema(), projection.cloned())?.with_limit(limit);
         let input = DataSourceExec::from_data_source(source);
-        Ok(Arc::new(TelemetryScan::try_new(self.tenant.clone(), self.name, vec![input])?))
+        let planned = Planned { num_rows: self.rows.num_rows() as u64, files_pruned: 0 };
+        Ok(Arc::new(TelemetryScan::try_new(self.tenant.clone(), self.name, vec![input], planned)?))
     }
 }
 
