@@ -1,7 +1,8 @@
 //! [`AuthLayer`]: the gate in front of every gRPC service.
 //!
 //! A request without a valid credential is answered here and never reaches the service behind; one with a valid
-//! credential carries its `Arc<Principal>` in the request's extensions.
+//! credential carries its `Arc<Principal>` in the request's extensions. Only the Flight handshake may come without one: old
+//! clients send theirs in its body, which the service behind has checked by a [`LateCredential`].
 
 use std::future::Future;
 use std::mem;
@@ -9,12 +10,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, COOKIE};
 use http::{Extensions, HeaderMap, Request, Response};
 use tonic::Status;
 use tower::{Layer, Service};
 
-use crate::credential::token_of;
+use crate::credential::{API_KEY, FLIGHT_TOKEN, token_of};
 use crate::{Error, ErrorKind, Principal, Result, Verifier};
 use alula_catalog::error_chain;
 
@@ -25,6 +26,9 @@ const OPEN_SERVICES: [&str; 3] = [
     "/grpc.reflection.v1.ServerReflection/",
     "/grpc.reflection.v1alpha.ServerReflection/",
 ];
+
+/// The call that may have its credential in the body.
+const HANDSHAKE: &str = "/arrow.flight.protocol.FlightService/Handshake";
 
 /// Puts the gate in front of a service.
 #[derive(Clone, Debug)]
@@ -65,6 +69,25 @@ impl AuthLayer {
 /// `NoCredential` — it did not come through the layer, or asks for what needs no credential.
 pub fn principal_of(extensions: &Extensions) -> Result<Arc<Principal>> {
     extensions.get::<Arc<Principal>>().map(Arc::clone).ok_or(Error::NoCredential)
+}
+
+/// In the extensions of a handshake that came without a credential, instead of a principal.
+#[derive(Clone, Debug)]
+pub struct LateCredential {
+    verifier: Arc<Verifier>,
+}
+
+impl LateCredential {
+    /// The caller that the token in the body proves, if the call is one that may have it there.
+    ///
+    /// # Errors
+    /// Kind `Unauthenticated` — it proves nothing; `NoCredential` — the call did not come through the layer.
+    pub async fn verify(extensions: &Extensions, token: &str) -> Result<Principal> {
+        let Some(late) = extensions.get::<Self>().filter(|_| !token.is_empty()) else {
+            return Err(Error::NoCredential);
+        };
+        late.verifier.verify(token).await
+    }
 }
 
 impl<S> Layer<S> for AuthLayer {
@@ -108,6 +131,12 @@ where
             }
             let headers = request.headers();
             match policy.authenticate(headers).await {
+                Err(Error::NoCredential) if request.uri().path() == HANDSHAKE => {
+                    if let Policy::Required(verifier) = policy {
+                        request.extensions_mut().insert(LateCredential { verifier });
+                    }
+                    inner.call(request).await
+                }
                 Ok(principal) => {
                     hide_credential(request.headers_mut());
                     request.extensions_mut().insert(principal);
@@ -131,10 +160,12 @@ impl Policy {
     }
 }
 
-/// Keeps the token out of whatever prints the headers.
+/// Keeps the token, and what services have clients keep for them, out of whatever prints the headers.
 fn hide_credential(headers: &mut HeaderMap) {
-    if let Some(value) = headers.get_mut(AUTHORIZATION) {
-        value.set_sensitive(true);
+    for name in [AUTHORIZATION, API_KEY, FLIGHT_TOKEN, COOKIE] {
+        if let Some(value) = headers.get_mut(name) {
+            value.set_sensitive(true);
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Identity: from the `authorization` header of a request to the [`Principal`] that everything else trusts.
+//! Identity: from the credential in the headers of a request to the [`Principal`] that everything else trusts.
 //!
 //! | file | purpose |
 //! |---|---|
@@ -22,10 +22,10 @@ mod principal;
 mod token;
 mod verifier;
 
-pub use credential::token_of;
+pub use credential::{behind_token, token_of};
 pub use error::{Error, ErrorKind, Result};
 pub use keys::KeyStore;
-pub use layer::{AuthLayer, AuthService, principal_of};
+pub use layer::{AuthLayer, AuthService, LateCredential, principal_of};
 pub use principal::{Principal, Role, Roles};
 pub use token::Issuer;
 pub use verifier::Verifier;

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use alula_catalog::TenantId;
 
 use crate::error::excerpt;
+use crate::token::now_s;
+use crate::verifier::{LEEWAY_S, timestamp};
 use crate::{Error, Result};
 
 /// A right within one tenant.
@@ -108,11 +111,17 @@ pub struct Principal {
     tenant: TenantId,
     subject: String,
     roles: Roles,
+    /// Seconds since the epoch.
+    expires_s: Option<u64>,
 }
 
 impl Principal {
     pub(crate) fn new(tenant: TenantId, subject: String, roles: Roles) -> Self {
-        Self { tenant, subject, roles }
+        Self { tenant, subject, roles, expires_s: None }
+    }
+
+    pub(crate) fn until(self, expires_s: u64) -> Self {
+        Self { expires_s: Some(expires_s), ..self }
     }
 
     /// The caller of every request to a server that runs without authentication.
@@ -127,6 +136,17 @@ impl Principal {
     /// The name of the caller within its tenant.
     pub fn subject(&self) -> &str {
         &self.subject
+    }
+
+    /// How long the credential proves anything, for calls that outlive it; `None` for ever.
+    pub fn valid_for(&self) -> Option<Duration> {
+        let expires_s = self.expires_s?;
+        Some(Duration::from_secs(expires_s.saturating_add(LEEWAY_S).saturating_sub(now_s())))
+    }
+
+    /// What to tell a caller whose credential expired during the call.
+    pub fn expired(&self) -> Error {
+        Error::Expired { at: timestamp(self.expires_s.unwrap_or_else(now_s)) }
     }
 
     pub fn can_read(&self) -> bool {

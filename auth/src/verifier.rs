@@ -29,7 +29,7 @@ use crate::{Error, KeyStore, Principal, Result, Roles};
 pub(crate) const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// How far the clocks of issuer and server may differ.
-const LEEWAY_S: u64 = 30;
+pub(crate) const LEEWAY_S: u64 = 30;
 
 /// Tokens with made-up key ids must not turn into a stream of database reads.
 const MIN_RELOAD_INTERVAL: Duration = Duration::from_secs(1);
@@ -225,7 +225,7 @@ fn principal(claims: Claims, now_s: u64) -> Result<Principal> {
         });
     }
     let tenant: TenantId = tenant.parse().map_err(|source| Error::InvalidTenant { source })?;
-    Ok(Principal::new(tenant, subject, parse_roles(&roles)?))
+    Ok(Principal::new(tenant, subject, parse_roles(&roles)?).until(expires_s))
 }
 
 fn required(claim: &'static str, value: Option<Value>) -> Result<Value> {
@@ -261,7 +261,7 @@ fn malformed(reason: &'static str) -> Error {
 }
 
 /// A time to show; one past the year 9999 is shown as the last that can be written.
-fn timestamp(unix_s: u64) -> Timestamp {
+pub(crate) fn timestamp(unix_s: u64) -> Timestamp {
     i64::try_from(unix_s).ok().and_then(|s| Timestamp::from_second(s).ok()).unwrap_or(Timestamp::MAX)
 }
 

@@ -29,6 +29,47 @@ fn a_basic_password_is_a_token_padded_or_not() {
 }
 
 #[test]
+fn a_key_may_come_in_a_header_of_its_own_or_under_the_names_that_other_servers_use() {
+    for value in ["ApiKey a.b.c", "apikey a.b.c", "Token a.b.c", "TOKEN  a.b.c"] {
+        assert_eq!(token_in(&[value]).unwrap(), "a.b.c", "{value:?}");
+    }
+    for (name, value) in [
+        ("x-api-key", "a.b.c".to_owned()),
+        ("auth-token-bin", PADDED.encode("a.b.c")),
+        ("auth-token-bin", UNPADDED.encode("a.b.c")),
+    ] {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        assert_eq!(token_of(&headers).unwrap(), "a.b.c", "{name}");
+        headers.insert(AUTHORIZATION, "Bearer d.e.f".parse().unwrap());
+        assert_eq!(token_of(&headers).unwrap(), "d.e.f", "the authorization header comes first");
+        headers.remove(AUTHORIZATION);
+        headers.append(name, value.parse().unwrap());
+        assert!(token_of(&headers).unwrap_err().to_string().contains("more than one"), "{name}");
+        headers.insert(name, "%".parse().unwrap());
+        assert!(name == "x-api-key" || token_of(&headers).is_err());
+    }
+}
+
+#[test]
+fn what_stands_behind_a_bearer_token_is_no_part_of_it() {
+    let behind = |value: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, value.parse().unwrap());
+        behind_token(&headers).map(str::to_owned)
+    };
+    assert_eq!(token_in(&["Bearer a.b.c~x"]).unwrap(), "a.b.c");
+    assert_eq!(behind("Bearer a.b.c~x").unwrap(), "x");
+    assert_eq!(behind("bearer ~x").unwrap(), "x");
+    assert!(token_in(&["Bearer ~a.b.c"]).unwrap_err().to_string().contains("no token"));
+    let basic = format!("Basic {}", PADDED.encode("user:a~b"));
+    assert_eq!(token_in(&[&basic]).unwrap(), "a~b");
+    for value in ["Bearer a.b.c", "Token a~b", &basic, "Bearer"] {
+        assert_eq!(behind(value), None, "{value:?}");
+    }
+}
+
+#[test]
 fn a_header_without_one_token_is_refused_with_the_reason() {
     let no_colon = format!("Basic {}", PADDED.encode("token"));
     let no_password = format!("Basic {}", PADDED.encode("user:"));
@@ -39,8 +80,8 @@ fn a_header_without_one_token_is_refused_with_the_reason() {
         (&["Bearer a", "Bearer a"], "more than one"),
         (&["Bearer"], "no token"),
         (&["Bearer  "], "no token"),
-        (&["a.b.c"], "Bearer or Basic"),
-        (&["Digest x"], "Bearer or Basic"),
+        (&["a.b.c"], "Bearer, Basic, ApiKey or Token"),
+        (&["Digest x"], "Bearer, Basic, ApiKey or Token"),
         (&["Basic %%%"], "base64"),
         (&[&no_colon], "base64"),
         (&[&not_utf8], "base64"),
@@ -53,6 +94,6 @@ fn a_header_without_one_token_is_refused_with_the_reason() {
         assert_eq!(error.kind(), crate::ErrorKind::Unauthenticated);
     }
     let mut headers = HeaderMap::new();
-    headers.insert(AUTHORIZATION, http::HeaderValue::from_bytes(b"Bearer \xff").unwrap());
+    headers.insert(AUTHORIZATION, HeaderValue::from_bytes(b"Bearer \xff").unwrap());
     assert!(token_of(&headers).unwrap_err().to_string().contains("ASCII"));
 }

@@ -146,3 +146,40 @@ fn a_tonic_server_takes_the_layer() {
     let server = tonic::transport::Server::builder().layer(AuthLayer::disabled()).add_routes(routes);
     drop(server.serve(([127, 0, 0, 1], 0).into()));
 }
+
+#[tokio::test]
+async fn a_handshake_may_bring_its_credential_later_and_nothing_else_may() {
+    const HANDSHAKE: &str = "/arrow.flight.protocol.FlightService/Handshake";
+    let (_dir, layer, token) = required();
+    assert_eq!(call(&layer, HANDSHAKE, &[]).await.into_body(), "nobody");
+    assert_eq!(call(&layer, HANDSHAKE, &[&format!("Bearer {token}")]).await.into_body(), "dash@team-a");
+    for (path, authorization) in [(HANDSHAKE, &["Bearer nonsense"][..]), (QUERY, &[])] {
+        let response = call(&layer, path, authorization).await;
+        assert_eq!(status_of(&response).code(), Code::Unauthenticated, "{path}");
+        assert_eq!(response.body(), "", "the service was reached");
+    }
+
+    let late = layer.layer(service_fn(|request: Request<()>| async move {
+        Ok::<_, Infallible>(Response::new(Some(request.extensions().clone())))
+    }));
+    let request = Request::builder().uri(HANDSHAKE).body(()).unwrap();
+    let extensions = late.oneshot(request).await.unwrap().into_body().unwrap();
+    assert_eq!(LateCredential::verify(&extensions, &token).await.unwrap().tenant().as_str(), "team-a");
+    for (extensions, token) in [(&extensions, ""), (&extensions, "nonsense"), (&Extensions::new(), &token)] {
+        let error = LateCredential::verify(extensions, token).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    }
+}
+
+/// Guarantees: what a service has a client keep behind the token is no way past the gate.
+#[tokio::test]
+async fn nothing_behind_a_token_makes_it_a_better_one() {
+    let (_dir, layer, token) = required();
+    let response = call(&layer, QUERY, &[&format!("Bearer {token}~anything")]).await;
+    assert_eq!(response.into_body(), "dash@team-a");
+    for value in [format!("Bearer ~{token}"), format!("Bearer nonsense~{token}"), format!("Token x~{token}")]
+    {
+        let response = call(&layer, QUERY, &[&value]).await;
+        assert_eq!(status_of(&response).code(), Code::Unauthenticated, "{value}");
+    }
+}
