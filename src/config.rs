@@ -211,6 +211,16 @@ pub struct StorageConfig {
     #[config(layer_attr(arg(long, value_name = "TIME")))]
     pub retention_traces: Period,
 
+    /// Tables of its own that a tenant may have.
+    #[config(default = 256, env = "ALULA_STORAGE_USER_TABLES_MAX")]
+    #[config(layer_attr(arg(long, value_name = "NUMBER")))]
+    pub user_tables_max: usize,
+
+    /// Largest size of all files of a tenant's own tables together.
+    #[config(default = "1GiB", env = "ALULA_STORAGE_USER_TABLES_BYTES")]
+    #[config(layer_attr(arg(long, value_name = "SIZE")))]
+    pub user_tables_bytes: Size,
+
     /// What the start does about a damaged log: salvage (recover the rest and report) or refuse.
     #[config(default = "salvage", env = "ALULA_STORAGE_WAL_ON_CORRUPTION")]
     #[config(layer_attr(arg(long, value_name = "ACTION", hide_possible_values = true)))]

@@ -10,6 +10,7 @@
 //! | `server.rs` | [`Server`]: start, drain |
 //! | `server/port.rs`, `server/limits.rs` | addresses, and the limits on connections |
 //! | `server/grpc.rs` | the gRPC port |
+//! | `server/backfill.rs` | from bulk ingest to the path of OTLP |
 //! | `server/health.rs` | what health checks are told, on both ports |
 //! | `server/http.rs`, `server/socket.rs` | the HTTP port, and how its connections begin and close |
 //! | `server/preface.rs` | what a client is told that does not speak gRPC |
@@ -21,6 +22,7 @@
 //! - The ports answer only once everything behind them is ready: a call that gets through is served.
 //! - After [`Server::shutdown`] every acknowledged row is in a file, and the data directory is free.
 
+mod backfill;
 mod error;
 mod grpc;
 mod health;
@@ -50,11 +52,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
+use self::backfill::Backfiller;
 pub use self::error::{StartError, StopError};
 use self::health::{Health, WithHealth};
 pub use self::port::Port;
 use self::port::Taken;
 use crate::config::{self, Config};
+
+/// How long a stream of rows may be silent: proxies end idle streams after 15 seconds and more.
+const STREAM_KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// What a call that was cut off gets to tell its client so.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -92,7 +98,7 @@ impl Server {
         let opened =
             spawn_blocking(move || Opened::open(&opening)).await.map_err(StartError::Interrupted)??;
 
-        let ingest = Ingest::new(opened.storage.clone(), ingest_config(&config));
+        let ingest = opened.ingest;
         let health = Health::new();
         let drain = CancellationToken::new();
         let otlp = HttpService::new(ingest.clone(), opened.auth.clone());
@@ -168,6 +174,7 @@ impl Server {
         }
         health.set_not_serving().await;
         drain.cancel();
+        flight.end_tails();
         let ended = async {
             // One may have failed and been seen to; then there is nobody to wait for.
             if !grpc.is_finished() {
@@ -195,6 +202,7 @@ impl Server {
 /// What is opened on a blocking thread.
 struct Opened {
     storage: Storage,
+    ingest: Ingest,
     flight: FlightSql,
     auth: AuthLayer,
     first_start: bool,
@@ -211,13 +219,16 @@ impl Opened {
         let catalog = Arc::new(Catalog::open(&data_dir.join(Catalog::FILE_NAME))?);
         let storage = Storage::open(&storage_config(config), catalog, &OtlpDecoder)?;
         let keys = KeyStore::open(&identity::key_store_path(data_dir))?;
-        let flight = FlightSql::new(storage.clone(), &flight_config(config, keys.secret("flight-handles")?))?;
+        let ingest = Ingest::new(storage.clone(), ingest_config(config));
+        let backfill = Arc::new(Backfiller(ingest.clone()));
+        let flight_config = flight_config(config, keys.secret("flight-handles")?);
+        let flight = FlightSql::new(storage.clone(), backfill, &flight_config)?;
         let auth = if config.server.no_auth {
             AuthLayer::disabled()
         } else {
             AuthLayer::required(Arc::new(Verifier::new(keys)?))
         };
-        Ok(Self { storage, flight, auth, first_start })
+        Ok(Self { storage, ingest, flight, auth, first_start })
     }
 }
 
@@ -237,6 +248,10 @@ fn storage_config(config: &Config) -> alula_storage::Config {
             cold_after: storage.compaction_cold_after.as_duration(),
             day_after: storage.compaction_day_after.as_duration(),
             target_bytes: storage.compaction_target_bytes.as_u64(),
+        },
+        user_tables: alula_storage::UserTablesConfig {
+            max_tables: storage.user_tables_max,
+            max_bytes: storage.user_tables_bytes.as_u64(),
         },
         retention: alula_storage::RetentionConfig {
             metrics: storage.retention_metrics.unless_zero(),
@@ -282,6 +297,8 @@ fn flight_config(config: &Config, signing_key: [u8; 32]) -> alula_flight::Config
         target_partitions: std::thread::available_parallelism().map_or(1, usize::from),
         signing_key,
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
+        tail: alula_flight::TailConfig::default(),
+        keep_alive_interval: STREAM_KEEP_ALIVE,
     }
 }
 

@@ -87,6 +87,25 @@ pub enum Error {
         source: arrow::error::ArrowError,
     },
 
+    #[error("column {column} {what}")]
+    BadColumn { column: String, what: String },
+
+    #[error("row {row}: {column} {what}")]
+    BadValue { row: u64, column: String, what: String },
+
+    #[error("row {row} cannot be stored: {reason}")]
+    RefusedRow { row: u64, reason: String },
+
+    #[error(
+        "one of the rows {first_row} to {last_row} nests its values too deep, or has more than a request can hold"
+    )]
+    RefusedRows {
+        first_row: u64,
+        last_row: u64,
+        #[source]
+        source: Box<Error>,
+    },
+
     #[error("the task that stores a request ended early")]
     Interrupted(#[source] tokio::task::JoinError),
 }

@@ -7,13 +7,15 @@
 //! What is in brackets runs as a task of its own: a client that hangs up, or whose deadline passes, drops only the
 //! waiting for it.
 
+mod backfill;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use alula_auth::Principal;
@@ -71,6 +73,8 @@ struct Request {
     format: Format,
     received_ns: i64,
     payload: Bytes,
+    /// Of rows that came as such: how many came before these.
+    first_row: Option<u64>,
     /// Known once it is converted, if every record carries a time.
     batch_id: Option<BatchId>,
 }
@@ -151,6 +155,7 @@ impl Ingest {
             format,
             received_ns: now_ns(),
             payload,
+            first_row: None,
             batch_id: None,
         };
         let inner = Arc::clone(&self.0);
@@ -159,6 +164,19 @@ impl Ingest {
             inner.store(request).await
         });
         task.await.map_err(Error::Interrupted)?
+    }
+}
+
+impl Request {
+    /// Two equal parts of the same rows are two.
+    fn id(&self) -> BatchId {
+        match self.first_row {
+            None => BatchId::of(&self.tenant, self.signal, &self.payload),
+            Some(first_row) => {
+                let named = [&self.payload[..], b"rows", &first_row.to_le_bytes()].concat();
+                BatchId::of(&self.tenant, self.signal, &named)
+            }
+        }
     }
 }
 
@@ -171,10 +189,14 @@ impl Inner {
         SizeLimit { bytes: bytes.min(MAX_PAYLOAD_BYTES), setting }
     }
 
+    /// That of the transport which takes more.
+    fn largest(&self) -> SizeLimit {
+        let (grpc, http) = (self.size_limit(Transport::Grpc), self.size_limit(Transport::Http));
+        if grpc.bytes > http.bytes { grpc } else { http }
+    }
+
     async fn store(&self, request: Request) -> Result<Option<PartialSuccess>> {
-        let limits =
-            Limits { max_future_ns: i64::try_from(self.config.max_future.as_nanos()).unwrap_or(i64::MAX) };
-        let (request, converted) = self.convert(request, limits).await?;
+        let (request, converted) = self.convert(request).await?;
         let Converted { batch, rejected, .. } = converted;
         let signal = request.signal;
         if batch.num_rows() > 0 {
@@ -200,7 +222,9 @@ impl Inner {
         Ok(PartialSuccess::of(signal, &rejected))
     }
 
-    async fn convert(&self, request: Request, limits: Limits) -> Result<(Request, Converted)> {
+    async fn convert(&self, request: Request) -> Result<(Request, Converted)> {
+        let limits =
+            Limits { max_future_ns: i64::try_from(self.config.max_future.as_nanos()).unwrap_or(i64::MAX) };
         let limit = self.size_limit(Transport::Http);
         let convert = move |mut request: Request| {
             if request.format == Format::Json {
@@ -211,19 +235,24 @@ impl Inner {
                 Context { tenant: request.tenant.clone(), received_ns: request.received_ns, policy };
             let converted = convert(request.signal, &request.payload, &context)?;
             if converted.all_timed {
-                request.batch_id = Some(BatchId::of(&request.tenant, request.signal, &request.payload));
+                request.batch_id = Some(request.id());
             }
             Ok((request, converted))
         };
         if request.payload.len() <= INLINE_BYTES {
             return convert(request);
         }
-        let slot = Arc::clone(&self.converters).acquire_owned().await.expect("the semaphore is never closed");
+        let slot = self.converter().await;
         let task = tokio::task::spawn_blocking(move || {
             let _slot = slot;
             convert(request)
         });
         task.await.map_err(Error::Interrupted)?
+    }
+
+    /// Waits for the right to do a large conversion.
+    async fn converter(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.converters).acquire_owned().await.expect("the semaphore is never closed")
     }
 }
 

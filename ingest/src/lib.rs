@@ -14,6 +14,7 @@
 //! | `room.rs` | the memory that requests under way share |
 //! | `quota.rs` | what a tenant may send in a second |
 //! | `export.rs` | [`Ingest`]: the one path that every request of every signal takes |
+//! | `export/backfill.rs` | rows that an Arrow client sends, as requests on that path |
 //! | `otlp_json/` | OTLP's JSON to its protobuf bytes |
 //! | `convert/` | request bytes to a batch, pure and synchronous |
 //! | `decode.rs` | [`OtlpDecoder`]: the same conversion for the replay of the log |
@@ -50,7 +51,7 @@ mod testing;
 pub use self::http::HttpService;
 pub use body::SizeLimit;
 pub use config::Config;
-pub use convert::MAX_PAYLOAD_BYTES;
+pub use convert::{MAX_PAYLOAD_BYTES, Restored};
 pub use decode::OtlpDecoder;
 pub use error::{Error, Result};
 pub use export::Ingest;

@@ -6,6 +6,7 @@
 //! |---|---|---|---|
 //! | `Malformed`, `MalformedJson`, `BrokenFraming`, `Undecodable` | `INVALID_ARGUMENT` | 400 | no |
 //! | `TooLarge`, `TooDense`, storage: the entry is too large | `RESOURCE_EXHAUSTED` | 413 | no |
+//! | `BadColumn`, `BadValue`, `RefusedRow`, `RefusedRows`, which are of rows that are no OTLP request | `INVALID_ARGUMENT` | 400 | no |
 //! | `UnknownMethod`, `UnknownEncoding` | `UNIMPLEMENTED` | 415 | no |
 //! | `Auth` | `UNAUTHENTICATED`, `PERMISSION_DENIED` | 401, 403 | no |
 //! | `TooSlow` | `DEADLINE_EXCEEDED` with `RetryInfo` | 503 with `Retry-After` (408 would not be sent again) | yes |
@@ -55,7 +56,11 @@ impl Refusal {
             Error::Malformed { .. }
             | Error::MalformedJson { .. }
             | Error::BrokenFraming { .. }
-            | Error::Undecodable { .. } => refuse(Code::InvalidArgument),
+            | Error::Undecodable { .. }
+            | Error::BadColumn { .. }
+            | Error::BadValue { .. }
+            | Error::RefusedRow { .. }
+            | Error::RefusedRows { .. } => refuse(Code::InvalidArgument),
             Error::TooLarge { .. } | Error::TooDense { .. } => refuse(Code::ResourceExhausted),
             Error::UnknownMethod { .. } | Error::UnknownEncoding { .. } => refuse(Code::Unimplemented),
             Error::BodyLost(_) => refuse(Code::Cancelled),

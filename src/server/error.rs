@@ -30,11 +30,17 @@ pub enum StartError {
     #[error("cannot open the keys")]
     Auth(#[from] alula_auth::Error),
     #[error("cannot start the query engine")]
-    Flight(#[from] alula_flight::Error),
+    Flight(#[source] Box<alula_flight::Error>),
     #[error("cannot describe the services")]
     Reflection(#[from] tonic_reflection::server::Error),
     #[error("the start was interrupted")]
     Interrupted(#[source] JoinError),
+}
+
+impl From<alula_flight::Error> for StartError {
+    fn from(error: alula_flight::Error) -> Self {
+        Self::Flight(Box::new(error))
+    }
 }
 
 impl StartError {

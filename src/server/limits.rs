@@ -13,7 +13,7 @@ pub(super) const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 pub(super) const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 pub(super) const MAX_FRAME_BYTES: u32 = 1 << 20;
 /// A peer that is gone is noticed after the sum of both.
-pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 pub(super) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams that a client opened and reset before they were looked at ("rapid reset").
 ///

@@ -286,6 +286,8 @@ fn every_storage_key_reaches_the_storage() {
         retention_metrics: seconds(12),
         retention_logs: seconds(13),
         retention_traces: seconds(14),
+        user_tables_max: 20,
+        user_tables_bytes: mib(21),
         wal_on_corruption: config::OnCorruption::Refuse,
         wal_on_sync_error: config::OnSyncError::Exit,
         min_free_bytes: Some(mib(15)),
@@ -313,6 +315,8 @@ fn every_storage_key_reaches_the_storage() {
         traces: Some(Duration::from_secs(14)),
     };
     assert_eq!(storage.retention, retention);
+    let user_tables = alula_storage::UserTablesConfig { max_tables: 20, max_bytes: 21 << 20 };
+    assert_eq!(storage.user_tables, user_tables);
     assert_eq!(storage.on_corruption, alula_storage::OnCorruption::Refuse);
     assert_eq!(storage.on_sync_error, alula_storage::OnSyncError::Exit);
     assert_eq!(storage.min_free_bytes, Some(15 << 20));
@@ -325,4 +329,27 @@ fn every_storage_key_reaches_the_storage() {
     config.storage.retention_logs = seconds(0);
     let storage = storage_config(&config);
     assert_eq!((storage.scrub_interval, storage.retention.logs), (None, None));
+}
+
+/// JDBC and ODBC turn each property of a URL into a header.
+#[tokio::test]
+async fn a_call_may_have_many_long_headers() {
+    let directory = TempDir::new().unwrap();
+    let server = start(directory.path()).await;
+    let channel = connect(&server).await;
+    let token = token(directory.path());
+    let call = |num_headers: usize| {
+        let mut request = Request::new(ExportLogsServiceRequest::default());
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        for number in 0..num_headers {
+            let name =
+                tonic::metadata::MetadataKey::from_bytes(format!("property-{number}").as_bytes()).unwrap();
+            request.metadata_mut().insert(name, "x".repeat(4_000).parse().unwrap());
+        }
+        let mut client = LogsServiceClient::new(channel.clone());
+        async move { client.export(request).await }
+    };
+    call(15).await.unwrap();
+    call(17).await.unwrap_err();
+    server.shutdown().await.unwrap();
 }

@@ -16,7 +16,7 @@ use super::json::JsonText;
 use super::sample::Sample;
 use super::{Context, Rejection};
 
-const SERVICE_NAME_ATTRIBUTE: &str = "service.name";
+pub(super) const SERVICE_NAME_ATTRIBUTE: &str = "service.name";
 
 /// The time of a row and where it came from.
 #[derive(Clone, Copy, Debug)]

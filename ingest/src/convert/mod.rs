@@ -11,7 +11,7 @@
 //! | `common.rs` | the columns all tables share |
 //! | `logs.rs`, `traces.rs`, `metrics.rs` | the columns of one signal |
 //! | `points.rs`, `exemplars.rs`, `series.rs` | the five kinds of data point, their exemplars, their identity |
-//! | `restore/` | the inverse, for the tests |
+//! | `restore/` | the inverse: rows back to requests |
 //!
 //! ```text
 //! bytes --prost--> request --walk--> resource { scope { record: admitted? -> one row } } --> batch + rejections
@@ -20,7 +20,8 @@
 //! **Invariants**
 //! - The batch has exactly `alula_catalog::schema::entry_schema(signal)`.
 //! - A record is admitted or rejected as a whole and alone: a bad record never fails its neighbours.
-//! - No admitted field is lost: `restore/` makes an equal request of the batch.
+//! - No admitted field is lost: `restore/` makes an equal request of the batch, in which a record without any time has that of its
+//!   receipt.
 //! - The replay of a request's rejected ordinals gives the batch that the live request gave.
 
 mod checks;
@@ -33,12 +34,11 @@ mod json;
 mod logs;
 mod metrics;
 mod points;
+mod restore;
 mod sample;
 mod series;
 mod traces;
 
-#[cfg(test)]
-mod restore;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -54,6 +54,8 @@ use common::CommonColumns;
 pub(crate) use checks::{Limits, Policy, Reason, Rejection};
 #[cfg(feature = "fuzzing")]
 pub(crate) use footprint::footprint;
+pub use restore::Restored;
+pub(crate) use restore::{Restore, restorer};
 
 /// The largest payload, in bytes, that is converted.
 ///

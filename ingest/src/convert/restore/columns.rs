@@ -1,96 +1,224 @@
-//! Reading single values out of a batch or out of the structs of a list.
+//! Columns whose type is settled: the value of a row, or what is wrong with it.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, RecordBatch, StructArray};
-use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType, Float64Type, Int32Type, Int64Type, TimestampNanosecondType, UInt32Type, UInt64Type,
+use arrow::array::{
+    Array, ArrowPrimitiveType, BinaryArray, BooleanArray, Int32Array, Int64Array, ListArray, PrimitiveArray,
+    StringArray,
 };
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 
-pub(crate) struct Columns(HashMap<String, ArrayRef>);
+use super::{Fault, Read, json};
 
-impl Columns {
-    pub(crate) fn of_batch(batch: &RecordBatch) -> Self {
-        Self::of_structs(&StructArray::from(batch.clone()))
+/// A column that may be missing; then every row is null.
+pub(super) struct Column<V> {
+    name: String,
+    /// Where the value of a row is; none if it is at the place of the row.
+    keys: Option<Int32Array>,
+    values: Option<V>,
+}
+
+pub(super) type Texts = Column<StringArray>;
+pub(super) type Bools = Column<BooleanArray>;
+pub(super) type Numbers<T> = Column<PrimitiveArray<T>>;
+
+impl<V> Column<V> {
+    pub(super) fn new(name: String, keys: Option<Int32Array>, values: V) -> Self {
+        Self { name, keys, values: Some(values) }
     }
 
-    fn of_structs(structs: &StructArray) -> Self {
-        let columns = structs.fields().iter().zip(structs.columns()).map(|(field, column)| {
-            let plain = match column.data_type() {
-                DataType::Dictionary(..) => cast(column, &DataType::Utf8).unwrap(),
-                _ => Arc::clone(column),
-            };
-            (field.name().clone(), plain)
-        });
-        Self(columns.collect())
+    pub(super) fn absent(name: String) -> Self {
+        Self { name, keys: None, values: None }
     }
 
-    pub(crate) fn text(&self, name: &str, row: usize) -> Option<String> {
-        let column = self.0[name].as_string::<i32>();
-        column.is_valid(row).then(|| column.value(row).to_owned())
+    pub(super) fn fault(&self, row: usize, what: impl Into<String>) -> Fault {
+        Fault { row: Some(row), column: self.name.clone(), what: what.into() }
     }
 
-    pub(crate) fn bool(&self, name: &str, row: usize) -> Option<bool> {
-        let column = self.0[name].as_boolean();
-        column.is_valid(row).then(|| column.value(row))
+    /// A value that a row of this kind cannot do without.
+    pub(super) fn needed<T>(&self, row: usize, value: Option<T>, why: &str) -> Read<T> {
+        value.ok_or_else(|| self.fault(row, format!("is null, and {why}")))
+    }
+}
+
+impl<V: Array> Column<V> {
+    /// The values, and where in them that of the row is, unless it is null.
+    fn at(&self, row: usize) -> Option<(&V, usize)> {
+        let values = self.values.as_ref()?;
+        let index = match &self.keys {
+            None => row,
+            Some(keys) if keys.is_valid(row) => usize::try_from(keys.value(row)).ok()?,
+            Some(_) => return None,
+        };
+        values.is_valid(index).then_some((values, index))
+    }
+}
+
+impl Texts {
+    pub(super) fn get(&self, row: usize) -> Option<&str> {
+        self.at(row).map(|(texts, index)| texts.value(index))
     }
 
-    pub(crate) fn u32(&self, name: &str, row: usize) -> Option<u32> {
-        self.number::<UInt32Type>(name, row)
+    /// As protobuf has it: empty for none.
+    pub(super) fn text(&self, row: usize) -> String {
+        self.get(row).unwrap_or_default().to_owned()
     }
 
-    pub(crate) fn u64(&self, name: &str, row: usize) -> Option<u64> {
-        self.number::<UInt64Type>(name, row)
+    /// The number that a name stands for, or that is written out; 0 for none.
+    pub(super) fn number(&self, row: usize, names: &[&str]) -> Read<i32> {
+        let Some(text) = self.get(row) else { return Ok(0) };
+        let number = match names.iter().position(|name| *name == text) {
+            Some(number) => i32::try_from(number).ok(),
+            None => text.parse().ok(),
+        };
+        let what = || format!("is {:?} and must be one of {}", shortened(text), names.join(", "));
+        number.ok_or_else(|| self.fault(row, what()))
+    }
+}
+
+impl Bools {
+    pub(super) fn get(&self, row: usize) -> Option<bool> {
+        self.at(row).map(|(values, index)| values.value(index))
+    }
+}
+
+impl<T: ArrowPrimitiveType> Numbers<T> {
+    pub(super) fn get(&self, row: usize) -> Option<T::Native> {
+        self.at(row).map(|(values, index)| values.value(index))
+    }
+}
+
+/// Instants of any unit.
+pub(super) struct Times {
+    ticks: Column<Int64Array>,
+    /// In a tick.
+    nanoseconds: i64,
+}
+
+impl Times {
+    pub(super) fn new(ticks: Column<Int64Array>, nanoseconds: i64) -> Self {
+        Self { ticks, nanoseconds }
     }
 
-    pub(crate) fn i32(&self, name: &str, row: usize) -> Option<i32> {
-        self.number::<Int32Type>(name, row)
-    }
-
-    pub(crate) fn i64(&self, name: &str, row: usize) -> Option<i64> {
-        self.number::<Int64Type>(name, row)
-    }
-
-    pub(crate) fn f64(&self, name: &str, row: usize) -> Option<f64> {
-        self.number::<Float64Type>(name, row)
+    pub(super) fn absent(name: String) -> Self {
+        Self { ticks: Column::absent(name), nanoseconds: 1 }
     }
 
     /// As OTLP has it: zero for none.
-    pub(crate) fn time(&self, name: &str, row: usize) -> u64 {
-        self.number::<TimestampNanosecondType>(name, row).map_or(0, |ns| u64::try_from(ns).unwrap())
+    pub(super) fn get(&self, row: usize) -> Read<u64> {
+        let Some((ticks, index)) = self.ticks.at(row) else { return Ok(0) };
+        let fault = |what: &str| Err(self.ticks.fault(row, what));
+        match ticks.value(index).checked_mul(self.nanoseconds) {
+            Some(ns) if ns > 0 => Ok(ns.unsigned_abs()),
+            Some(0) => fault("is 1970-01-01T00:00:00Z, which in OTLP stands for no time: make it null"),
+            Some(_) => fault("is before 1970, which OTLP cannot say"),
+            None if ticks.value(index) < 0 => fault("is before 1970, which OTLP cannot say"),
+            None => fault("is past 2262-04-11T23:47:16Z, the last time that 64-bit nanoseconds can hold"),
+        }
+    }
+}
+
+/// Ids of traces and spans.
+pub(super) enum Ids {
+    Text(Texts),
+    Bytes(Column<BinaryArray>),
+}
+
+impl Ids {
+    /// As OTLP has it: empty for none.
+    pub(super) fn get(&self, row: usize) -> Read<Vec<u8>> {
+        match self {
+            Self::Bytes(ids) => {
+                Ok(ids.at(row).map(|(ids, index)| ids.value(index).to_vec()).unwrap_or_default())
+            }
+            Self::Text(texts) => {
+                let text = texts.get(row).unwrap_or_default();
+                let what = || format!("is {:?} and must be hexadecimal", shortened(text));
+                from_hex(text).ok_or_else(|| texts.fault(row, what()))
+            }
+        }
+    }
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let byte = |pair: &[u8; 2]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
+    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
+}
+
+/// Attributes as JSON text. Rows that follow each other often have the same.
+pub(super) struct Attributes {
+    texts: Texts,
+    /// The index of the text that was read last, and what it says.
+    last: Option<(usize, Vec<KeyValue>)>,
+}
+
+impl Attributes {
+    pub(super) fn new(texts: Texts) -> Self {
+        Self { texts, last: None }
+    }
+
+    pub(super) fn text(&self, row: usize) -> Option<&str> {
+        self.texts.get(row)
+    }
+
+    pub(super) fn get(&mut self, row: usize) -> Read<Option<Vec<KeyValue>>> {
+        let Some((texts, index)) = self.texts.at(row) else { return Ok(None) };
+        let text = texts.value(index);
+        if let Some((last, attributes)) = &self.last
+            && (*last == index || texts.value(*last) == text)
+        {
+            return Ok(Some(attributes.clone()));
+        }
+        let attributes = json::attributes(text).map_err(|what| self.texts.fault(row, what))?;
+        self.last = Some((index, attributes.clone()));
+        Ok(Some(attributes))
     }
 
     /// As OTLP has it: empty for none.
-    pub(crate) fn id(&self, name: &str, row: usize) -> Vec<u8> {
-        let text = self.text(name, row).unwrap_or_default();
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    pub(super) fn list(&mut self, row: usize) -> Read<Vec<KeyValue>> {
+        Ok(self.get(row)?.unwrap_or_default())
+    }
+}
+
+/// A column of lists. The items of all lists stand one after the other.
+pub(super) struct Lists<T>(Option<(Column<ListArray>, T)>);
+
+impl<T> Lists<T> {
+    pub(super) fn new(lists: Column<ListArray>, items: T) -> Self {
+        Self(Some((lists, items)))
     }
 
-    pub(crate) fn numbers<T: ArrowPrimitiveType>(&self, name: &str, row: usize) -> Option<Vec<T::Native>> {
-        let items = self.items(name, row)?;
-        Some(items.as_primitive::<T>().values().to_vec())
+    pub(super) fn absent() -> Self {
+        Self(None)
     }
 
-    pub(crate) fn structs<T>(
-        &self,
-        name: &str,
+    /// What `read` makes of each item; none if there is no list.
+    pub(super) fn get<I>(
+        &mut self,
         row: usize,
-        read: impl Fn(&Columns, usize) -> T,
-    ) -> Option<Vec<T>> {
-        let items = self.items(name, row)?;
-        let columns = Self::of_structs(items.as_struct());
-        Some((0..items.len()).map(|item| read(&columns, item)).collect())
+        read: impl Fn(&mut T, usize) -> Read<I>,
+    ) -> Read<Option<Vec<I>>> {
+        let Some((lists, items)) = &mut self.0 else { return Ok(None) };
+        let Some((array, index)) = lists.at(row) else { return Ok(None) };
+        let bounds = array.value_offsets();
+        let range: Range<usize> = bounds[index] as usize..bounds[index + 1] as usize;
+        // What is wrong with an item is wrong with the row that it is in.
+        let list = range.map(|item| read(items, item).map_err(|fault| Fault { row: Some(row), ..fault }));
+        list.collect::<Read<_>>().map(Some)
     }
+}
 
-    fn items(&self, name: &str, row: usize) -> Option<ArrayRef> {
-        let lists = self.0[name].as_list::<i32>();
-        lists.is_valid(row).then(|| lists.value(row))
+impl<T: ArrowPrimitiveType> Lists<Numbers<T>> {
+    pub(super) fn numbers(&mut self, row: usize) -> Read<Option<Vec<T::Native>>> {
+        self.get(row, |items, item| {
+            items.needed(item, items.get(item), "a list of numbers has none of these")
+        })
     }
+}
 
-    fn number<T: ArrowPrimitiveType>(&self, name: &str, row: usize) -> Option<T::Native> {
-        let column = self.0[name].as_primitive::<T>();
-        column.is_valid(row).then(|| column.value(row))
-    }
+/// The beginning of a text that a client is shown.
+pub(super) fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(60)]
 }

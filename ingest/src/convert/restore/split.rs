@@ -1,5 +1,5 @@
-//! A request with one resource, scope and metric for each record, and its attributes in canonical order: the form in
-//! which an original can be compared with what was restored.
+//! A request with one resource, scope and metric for each record, its attributes in canonical order, and the time of receipt
+//! where a record has none: the form in which an original can be compared with what was restored.
 
 use std::collections::HashSet;
 
@@ -14,13 +14,23 @@ use opentelemetry_proto::tonic::metrics::v1::{Exemplar, Metric, ResourceMetrics,
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
 
-/// Leaves out the records with these ordinals.
+/// What is done with the records.
 struct Kept<'a> {
+    /// The ordinals of those that are left out.
     rejected: &'a HashSet<u32>,
     next_ordinal: u32,
+    received_ns: u64,
 }
 
-impl Kept<'_> {
+impl<'a> Kept<'a> {
+    fn new(rejected: &'a HashSet<u32>, received_ns: i64) -> Self {
+        Self { rejected, next_ordinal: 0, received_ns: received_ns.unsigned_abs() }
+    }
+
+    fn time(&self, unix_nano: u64) -> u64 {
+        if unix_nano == 0 { self.received_ns } else { unix_nano }
+    }
+
     fn next(&mut self) -> bool {
         self.next_ordinal += 1;
         !self.rejected.contains(&(self.next_ordinal - 1))
@@ -30,14 +40,18 @@ impl Kept<'_> {
 pub(crate) fn split_logs(
     request: ExportLogsServiceRequest,
     rejected: &HashSet<u32>,
+    received_ns: i64,
 ) -> ExportLogsServiceRequest {
-    let mut kept = Kept { rejected, next_ordinal: 0 };
+    let mut kept = Kept::new(rejected, received_ns);
     let mut resource_logs = Vec::new();
     for of_resource in request.resource_logs {
         for of_scope in of_resource.scope_logs {
             for mut record in of_scope.log_records {
                 if !kept.next() {
                     continue;
+                }
+                if record.observed_time_unix_nano == 0 {
+                    record.time_unix_nano = kept.time(record.time_unix_nano);
                 }
                 sort(&mut record.attributes);
                 if let Some(body) = &mut record.body {
@@ -61,8 +75,9 @@ pub(crate) fn split_logs(
 pub(crate) fn split_traces(
     request: ExportTraceServiceRequest,
     rejected: &HashSet<u32>,
+    received_ns: i64,
 ) -> ExportTraceServiceRequest {
-    let mut kept = Kept { rejected, next_ordinal: 0 };
+    let mut kept = Kept::new(rejected, received_ns);
     let mut resource_spans = Vec::new();
     for of_resource in request.resource_spans {
         for of_scope in of_resource.scope_spans {
@@ -70,6 +85,7 @@ pub(crate) fn split_traces(
                 if !kept.next() {
                     continue;
                 }
+                span.start_time_unix_nano = kept.time(span.start_time_unix_nano);
                 sort(&mut span.attributes);
                 span.events.iter_mut().for_each(|event| sort(&mut event.attributes));
                 span.links.iter_mut().for_each(|link| sort(&mut link.attributes));
@@ -91,8 +107,9 @@ pub(crate) fn split_traces(
 pub(crate) fn split_metrics(
     request: ExportMetricsServiceRequest,
     rejected: &HashSet<u32>,
+    received_ns: i64,
 ) -> ExportMetricsServiceRequest {
-    let mut kept = Kept { rejected, next_ordinal: 0 };
+    let mut kept = Kept::new(rejected, received_ns);
     let mut resource_metrics = Vec::new();
     for of_resource in request.resource_metrics {
         for of_scope in of_resource.scope_metrics {
@@ -123,6 +140,7 @@ fn split_points(metric: &Metric, kept: &mut Kept<'_>) -> Vec<Data> {
             for point in &$data.data_points {
                 if kept.next() {
                     let mut point = point.clone();
+                    point.time_unix_nano = kept.time(point.time_unix_nano);
                     sort(&mut point.attributes);
                     sort_exemplars!($variant, point);
                     let mut one = $data.clone();

@@ -19,7 +19,7 @@ fn int(number: i64) -> AnyValue {
 
 fn check(value: AnyValue, expected: &str) {
     assert_eq!(JsonText::default().value(&value), expected);
-    assert_eq!(restore::parse(expected).encode_to_vec(), value.encode_to_vec());
+    assert_eq!(restore::parse(expected).unwrap().encode_to_vec(), value.encode_to_vec());
 }
 
 #[test]
