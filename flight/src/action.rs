@@ -1,4 +1,4 @@
-//! `DoAction`: preparing and closing. Every other action is answered by its name.
+//! `DoAction`: what can be asked for. Every other action is refused by its name.
 
 use arrow::datatypes::Schema;
 use arrow_flight::sql::{ActionCreatePreparedStatementResult, Any, ProstMessageExt};
@@ -15,12 +15,35 @@ use crate::{Error, Result};
 pub(crate) enum ActionKind {
     CreatePreparedStatement,
     ClosePreparedStatement,
-    /// ADBC ends every connection with it. There is no session to close, so it always succeeds.
+    BeginTransaction,
+    EndTransaction,
+    BeginSavepoint,
+    EndSavepoint,
+    CancelFlightInfo,
+    /// The older form of `CancelFlightInfo`.
+    CancelQuery,
+    RenewFlightEndpoint,
+    SetSessionOptions,
+    GetSessionOptions,
+    /// ADBC ends every connection with it, so it succeeds without a session too.
     CloseSession,
 }
 
 impl ActionKind {
-    const ALL: [Self; 3] = [Self::CreatePreparedStatement, Self::ClosePreparedStatement, Self::CloseSession];
+    const ALL: [Self; 12] = [
+        Self::CreatePreparedStatement,
+        Self::ClosePreparedStatement,
+        Self::BeginTransaction,
+        Self::EndTransaction,
+        Self::BeginSavepoint,
+        Self::EndSavepoint,
+        Self::CancelFlightInfo,
+        Self::CancelQuery,
+        Self::RenewFlightEndpoint,
+        Self::SetSessionOptions,
+        Self::GetSessionOptions,
+        Self::CloseSession,
+    ];
 
     pub(crate) fn of(action: &Action) -> Result<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == action.r#type).ok_or_else(|| {
@@ -33,6 +56,15 @@ impl ActionKind {
         match self {
             Self::CreatePreparedStatement => "CreatePreparedStatement",
             Self::ClosePreparedStatement => "ClosePreparedStatement",
+            Self::BeginTransaction => "BeginTransaction",
+            Self::EndTransaction => "EndTransaction",
+            Self::BeginSavepoint => "BeginSavepoint",
+            Self::EndSavepoint => "EndSavepoint",
+            Self::SetSessionOptions => "SetSessionOptions",
+            Self::GetSessionOptions => "GetSessionOptions",
+            Self::CancelFlightInfo => "CancelFlightInfo",
+            Self::CancelQuery => "CancelQuery",
+            Self::RenewFlightEndpoint => "RenewFlightEndpoint",
             Self::CloseSession => "CloseSession",
         }
     }
@@ -45,7 +77,32 @@ impl ActionKind {
             Self::ClosePreparedStatement => {
                 "Ends the use of a handle. ActionClosePreparedStatementRequest -> nothing"
             }
-            Self::CloseSession => "Ends a connection. CloseSessionRequest -> CloseSessionResult",
+            Self::BeginTransaction => {
+                "Begins a transaction, which sees the rows of this instant. ActionBeginTransactionRequest -> ActionBeginTransactionResult"
+            }
+            Self::EndTransaction => "Commits or rolls back. ActionEndTransactionRequest -> nothing",
+            Self::BeginSavepoint => {
+                "Marks a point in a transaction. ActionBeginSavepointRequest -> ActionBeginSavepointResult"
+            }
+            Self::EndSavepoint => {
+                "Releases a savepoint or rolls back to it. ActionEndSavepointRequest -> nothing"
+            }
+            Self::SetSessionOptions => {
+                "Sets options for later calls. SetSessionOptionsRequest -> SetSessionOptionsResult"
+            }
+            Self::GetSessionOptions => {
+                "Gives the options that hold. GetSessionOptionsRequest -> GetSessionOptionsResult"
+            }
+            Self::CancelFlightInfo => {
+                "Ends a query and makes its tickets unknown. CancelFlightInfoRequest -> CancelFlightInfoResult"
+            }
+            Self::CancelQuery => {
+                "The older form of CancelFlightInfo. ActionCancelQueryRequest -> ActionCancelQueryResult"
+            }
+            Self::RenewFlightEndpoint => {
+                "Gives a ticket more time. RenewFlightEndpointRequest -> FlightEndpoint"
+            }
+            Self::CloseSession => "Ends a session. CloseSessionRequest -> CloseSessionResult",
         }
     }
 }
@@ -85,21 +142,4 @@ struct CreatedPreparedStatement {
     parameter_schema: Bytes,
     #[prost(bool, optional, tag = "4")]
     is_update: Option<bool>,
-}
-
-/// The answer to `CloseSession`, which arrow-flight has no type for. It is sent bare, not in an `Any`.
-#[derive(Clone, Copy, PartialEq, Message)]
-pub(crate) struct CloseSessionResult {
-    #[prost(enumeration = "CloseStatus", tag = "1")]
-    pub(crate) status: i32,
-}
-
-/// How far closing a session has come.
-///
-/// Source: <https://github.com/apache/arrow/blob/main/format/Flight.proto>
-#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
-#[repr(i32)]
-pub(crate) enum CloseStatus {
-    Unspecified = 0,
-    Closed = 1,
 }

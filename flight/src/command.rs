@@ -1,21 +1,39 @@
 //! Commands: what the bytes in a descriptor or ticket ask for.
+//!
+//! Flight SQL packs its commands into a `google.protobuf.Any`. What else is taken there is what clients of other servers
+//! send: the text of a statement (pyarrow, Dremio, Spice), the JSON object of InfluxDB's clients, and the path of a table.
 
-use std::sync::Arc;
+mod json;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow_flight::FlightDescriptor;
+use arrow_flight::flight_descriptor::DescriptorType;
 use arrow_flight::sql::{Any, Command, CommandGetDbSchemas, CommandGetTables, ProstMessageExt};
 use prost::Message;
 
-use crate::context::QueryContext;
-use crate::sql_info::SqlInfos;
-use crate::{Error, Result, metadata, sql_info, xdbc_type_info};
+use crate::{Error, Result};
+
+pub(crate) use json::JsonQuery;
+
+/// The longest command without a statement. pandas asks whether there is a table by the name of a whole statement.
+const MAX_COMMAND_BYTES: usize = 1 << 20;
+
+/// The commands that hold a statement or a handle, whose own limits are those of these.
+const WITH_STATEMENT: [&str; 6] = [
+    "CommandStatementQuery",
+    "CommandStatementUpdate",
+    "CommandStatementSubstraitPlan",
+    "CommandPreparedStatementQuery",
+    "CommandPreparedStatementUpdate",
+    "TicketStatementQuery",
+];
 
 /// Something a client wants rows for.
 #[derive(Debug)]
 pub(crate) enum Request {
     /// SQL text, to be planned; a ticket for it comes from `GetFlightInfo`.
-    Statement { sql: String },
+    Statement { sql: String, transaction_id: Option<bytes::Bytes> },
+    /// The same with the values of its parameters, as InfluxDB's clients send it.
+    Json(JsonQuery),
     /// A prepared statement handle, as a command or as a ticket.
     Prepared { handle: bytes::Bytes },
     /// A ticket for a statement.
@@ -38,11 +56,20 @@ pub(crate) enum Description {
 }
 
 impl Request {
+    /// What a descriptor asks for: a command, or a table by its path.
+    pub(crate) fn of_descriptor(descriptor: &FlightDescriptor) -> Result<Self> {
+        if descriptor.r#type() == DescriptorType::Path || descriptor.cmd.is_empty() {
+            return Ok(Self::Statement { sql: select_all(&descriptor.path)?, transaction_id: None });
+        }
+        Self::decode(&descriptor.cmd)
+    }
+
+    /// What a command or ticket asks for.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
-        Ok(match decode(bytes)? {
+        let Some(any) = packed(bytes) else { return Self::of_text(bytes) };
+        Ok(match unpack_command(any)? {
             Command::CommandStatementQuery(command) => {
-                refuse_transaction(command.transaction_id.as_ref())?;
-                Self::Statement { sql: command.query }
+                Self::Statement { sql: command.query, transaction_id: command.transaction_id }
             }
             Command::CommandPreparedStatementQuery(command) => {
                 Self::Prepared { handle: command.prepared_statement_handle }
@@ -63,46 +90,63 @@ impl Request {
             other => return Err(unsupported(&other)),
         })
     }
-}
 
-impl Description {
-    pub(crate) fn schema(&self) -> SchemaRef {
-        match self {
-            Self::Catalogs => metadata::catalogs_schema(),
-            Self::DbSchemas(_) => metadata::db_schemas_schema(),
-            Self::Tables(command) => metadata::tables_schema(command),
-            Self::TableTypes => metadata::table_types_schema(),
-            Self::PrimaryKeys => Arc::clone(&metadata::PRIMARY_KEYS),
-            Self::ForeignKeys => Arc::clone(&metadata::FOREIGN_KEYS),
-            Self::SqlInfo(_) => sql_info::schema(),
-            Self::XdbcTypeInfo(_) => xdbc_type_info::schema(),
+    /// Bytes that no Flight SQL client packed.
+    fn of_text(bytes: &[u8]) -> Result<Self> {
+        let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| is_statement(text)) else {
+            return Err(not_a_command());
+        };
+        if text.trim_start().starts_with('{') {
+            return Ok(Self::Json(JsonQuery::parse(text)?));
         }
-    }
-
-    /// All rows, of schema [`Self::schema`].
-    pub(crate) async fn rows(self, context: &QueryContext, infos: &SqlInfos) -> Result<RecordBatch> {
-        match self {
-            Self::Catalogs => metadata::catalogs(),
-            Self::DbSchemas(command) => metadata::db_schemas(&context.state, &command),
-            Self::Tables(command) => metadata::tables(context, &command).await,
-            Self::TableTypes => metadata::table_types(),
-            // Telemetry has no keys.
-            Self::PrimaryKeys | Self::ForeignKeys => Ok(RecordBatch::new_empty(self.schema())),
-            Self::SqlInfo(codes) => sql_info::rows(infos.of(context), codes),
-            Self::XdbcTypeInfo(data_type) => xdbc_type_info::rows(data_type),
-        }
+        Ok(Self::Statement { sql: text.to_owned(), transaction_id: None })
     }
 }
 
-/// The command in the bytes of a descriptor or ticket.
+/// The command in the bytes of a descriptor of `DoPut`.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Command> {
-    let malformed = |reason: String| Error::MalformedMessage { reason };
-    let any = Any::decode(bytes)
-        .ok()
-        .filter(|any| any.type_url.contains('/'))
-        .ok_or_else(|| malformed("the command is not a google.protobuf.Any".to_owned()))?;
+    let not_packed =
+        || Error::MalformedMessage { reason: "the command is not a google.protobuf.Any".to_owned() };
+    unpack_command(packed(bytes).ok_or_else(not_packed)?)
+}
+
+/// The longest path of a table: catalog, schema and name.
+const MAX_PATH: usize = 3;
+
+/// The statement that a path of one to three names stands for.
+fn select_all(path: &[String]) -> Result<String> {
+    if path.is_empty() || path.len() > MAX_PATH {
+        let reason = "a path names a table: [table], [schema, table] or [catalog, schema, table]".to_owned();
+        return Err(Error::MalformedMessage { reason });
+    }
+    let quoted = path.iter().map(|name| format!("\"{}\"", name.replace('"', "\"\"")));
+    Ok(format!("SELECT * FROM {}", quoted.collect::<Vec<_>>().join(".")))
+}
+
+/// A text that may be a statement; which one, the parser says.
+fn is_statement(text: &str) -> bool {
+    // Whatever else comes as bytes has control characters among the first.
+    !text.trim().is_empty() && !text.chars().take(16).any(|c| c.is_control() && !c.is_whitespace())
+}
+
+fn packed(bytes: &[u8]) -> Option<Any> {
+    Any::decode(bytes).ok().filter(|any| any.type_url.starts_with("type.googleapis.com/"))
+}
+
+fn unpack_command(any: Any) -> Result<Command> {
     let name = name(&any.type_url).to_owned();
-    Command::try_from(any).map_err(|_| malformed(format!("the {name} in it cannot be decoded")))
+    // A list of the shortest members takes many times its bytes when it is decoded.
+    if any.value.len() > MAX_COMMAND_BYTES && !WITH_STATEMENT.contains(&name.as_str()) {
+        let reason = format!("the {name} in it has more than {MAX_COMMAND_BYTES} bytes");
+        return Err(Error::MalformedMessage { reason });
+    }
+    let malformed = |_| Error::MalformedMessage { reason: format!("the {name} in it cannot be decoded") };
+    Command::try_from(any).map_err(malformed)
+}
+
+fn not_a_command() -> Error {
+    let reason = "the command is neither a google.protobuf.Any nor the text of a statement".to_owned();
+    Error::MalformedMessage { reason }
 }
 
 /// The message of type `M` in the body of an action.
@@ -115,16 +159,11 @@ pub(crate) fn unpack<M: ProstMessageExt>(body: &[u8]) -> Result<M> {
 }
 
 pub(crate) fn unsupported(command: &Command) -> Error {
-    Error::Unsupported { what: name(command.type_url()).to_owned() }
-}
-
-pub(crate) fn refuse_transaction(id: Option<&bytes::Bytes>) -> Result<()> {
-    match id {
-        Some(id) if !id.is_empty() => {
-            Err(Error::Unsupported { what: "running a statement in a transaction".to_owned() })
-        }
-        _ => Ok(()),
-    }
+    let what = match command {
+        Command::CommandStatementSubstraitPlan(_) => "a Substrait plan in the place of SQL",
+        other => name(other.type_url()),
+    };
+    Error::Unsupported { what: what.to_owned() }
 }
 
 /// `CommandGetTables` of `type.googleapis.com/arrow.flight.protocol.sql.CommandGetTables`, cut to a sane length.
@@ -132,3 +171,6 @@ fn name(type_url: &str) -> &str {
     let name = type_url.rsplit(['/', '.']).next().unwrap_or(type_url);
     name.char_indices().nth(80).map_or(name, |(end, _)| &name[..end])
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,20 +13,31 @@ use std::time::Duration;
 
 use alula_auth::Principal;
 use alula_catalog::TenantId;
-use alula_storage::table::{CATALOG_NAME, SCHEMA_NAME, SealedObjectStores, SqlPredicates, tenant_catalog};
-use alula_storage::{Snapshot, Storage};
+use alula_storage::table::{
+    CATALOG_NAME, SCHEMA_NAME, SYSTEM_SCHEMA_NAME, SealedObjectStores, SqlPredicates, tenant_catalog,
+    tenant_catalog_with,
+};
+use alula_storage::{Snapshot, Storage, UserTables};
+use arrow::temporal_conversions::timestamp_ns_to_datetime;
 use datafusion::catalog::CatalogProvider;
 use datafusion::error::Result as DataFusionResult;
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::disk_manager::{DiskManager, DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::{FunctionRegistry, SessionState, SessionStateBuilder, SessionStateDefaults};
+use datafusion::execution::{
+    FunctionRegistry, SessionState, SessionStateBuilder, SessionStateDefaults, TaskContext,
+};
 use datafusion::prelude::SessionConfig;
 
 use crate::information_schema::catalog_list;
+use crate::queries::{Queries, Query, QueryPool, with_queries};
 use crate::settings::Settings;
+use crate::stop::Stop;
+use crate::tail::TailConfig;
+use crate::transaction::Transactions;
 use crate::update::parse_predicate;
-use crate::{Error, Result, aggregates, functions, views};
+use crate::update::writes::Writes;
+use crate::{Error, Result, aggregates, functions, views, watch};
 
 /// How many consumers of memory an error names.
 const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::new(3).expect("3 is not 0");
@@ -50,6 +61,9 @@ pub struct Config {
     pub signing_key: [u8; 32],
     /// What `GetSqlInfo` says.
     pub server_version: String,
+    pub tail: TailConfig,
+    /// How long a stream of rows is silent before an empty batch shows that it lives: proxies end idle streams.
+    pub keep_alive_interval: Duration,
 }
 
 impl fmt::Debug for Config {
@@ -60,6 +74,7 @@ impl fmt::Debug for Config {
             .field("statement_timeout", &self.statement_timeout)
             .field("max_sql_bytes", &self.max_sql_bytes)
             .field("target_partitions", &self.target_partitions)
+            .field("keep_alive_interval", &self.keep_alive_interval)
             // Neither the key nor a path.
             .finish_non_exhaustive()
     }
@@ -71,6 +86,7 @@ pub(crate) struct QueryEngine {
     base: SessionState,
     predicates: Arc<SqlPredicates>,
     max_sql_bytes: usize,
+    pub(crate) queries: Arc<Queries>,
 }
 
 impl QueryEngine {
@@ -80,7 +96,17 @@ impl QueryEngine {
         let base = base_state(config).map_err(Error::Engine)?;
         let predicates = Arc::new(SqlPredicates::new(base.clone(), parse_predicate));
         storage.compile_predicates_with(Arc::clone(&predicates) as _);
-        Ok(Self { storage, base, predicates, max_sql_bytes: config.max_sql_bytes })
+        let queries = Arc::new(Queries::new());
+        Ok(Self { storage, base, predicates, max_sql_bytes: config.max_sql_bytes, queries })
+    }
+
+    /// Where queries put what they cannot keep in memory.
+    pub(crate) fn disk(&self) -> &Arc<DiskManager> {
+        &self.base.runtime_env().disk_manager
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.storage
     }
 
     /// Names of the scalar functions in the given sections of DataFusion's documentation, in order.
@@ -107,11 +133,21 @@ pub(crate) struct QueryContext {
     /// The name of the caller within its tenant.
     pub(crate) subject: String,
     pub(crate) is_admin: bool,
+    pub(crate) can_write: bool,
     pub(crate) max_sql_bytes: usize,
     pub(crate) settings: Settings,
     /// For the statements that change something.
     pub(crate) storage: Storage,
     pub(crate) predicates: Arc<SqlPredicates>,
+    /// Those of the tenant's own that the session sees.
+    pub(crate) user_tables: Arc<UserTables>,
+    /// Where a statement of a transaction keeps what it writes.
+    pub(crate) transactions: Arc<Transactions<Writes>>,
+    pub(crate) queries: Arc<Queries>,
+    /// What the transaction has written, which is in use for as long as this is kept.
+    pub(crate) writes: Option<Arc<Writes>>,
+    /// The run that this session is for, if it is on the list.
+    pub(crate) query: Option<Arc<Query>>,
 }
 
 impl QueryContext {
@@ -120,27 +156,91 @@ impl QueryContext {
         engine: &QueryEngine,
         principal: &Principal,
         settings: Settings,
+        transactions: &Arc<Transactions<Writes>>,
     ) -> Result<Self> {
         let tenant = principal.tenant().clone();
+        let transaction = settings.transaction.as_ref();
+        let writes = transaction.and_then(|transaction| transactions.written(&tenant, transaction));
+        let written = writes.as_ref().map(|writes| writes.tables());
+        if let (Some(transaction), None) = (transaction, &writes) {
+            // It must not be that they were let go of: the statement would see less than the one before it.
+            transactions.check(&tenant, transaction)?;
+        }
+        // After the writes: it knows their tenant.
         let snapshot = engine.storage.snapshot();
-        let catalog = tenant_catalog(&snapshot, &tenant)?;
+        let tables = written.unwrap_or_else(|| {
+            let latest = snapshot.user_tables(&tenant);
+            let is_seen = transaction.is_none_or(|transaction| transaction.sees(&latest));
+            if is_seen { latest } else { Arc::new(latest.outdated()) }
+        });
+        let catalog = tenant_catalog_with(&snapshot, &tables)?;
         views::register(catalog.as_ref(), &snapshot, &tenant)?;
+        if let Some(system) = catalog.schema(SYSTEM_SCHEMA_NAME) {
+            let system = with_queries(system, &engine.queries, principal);
+            catalog.register_schema(SYSTEM_SCHEMA_NAME, system)?;
+        }
         Ok(Self {
             state: session(&engine.base, catalog, settings.schema()),
             tenant,
             subject: principal.subject().to_owned(),
             is_admin: principal.is_admin(),
+            can_write: principal.can_write(),
             max_sql_bytes: engine.max_sql_bytes,
             settings,
             storage: engine.storage.clone(),
             predicates: Arc::clone(&engine.predicates),
+            user_tables: tables,
+            transactions: Arc::clone(transactions),
+            queries: Arc::clone(&engine.queries),
+            writes,
+            query: None,
         })
+    }
+
+    /// The session of a run that is on the list.
+    pub(crate) fn of_query(self, query: &Arc<Query>) -> Self {
+        Self { query: Some(Arc::clone(query)), ..self }
+    }
+
+    /// Lets functions that take long find what ends them.
+    pub(crate) fn stop_at(&mut self, stop: Stop) {
+        self.state.config_mut().options_mut().extensions.insert(stop);
+        // Functions are called with the options of this moment.
+        self.state.mark_start_execution();
+        let now_ns = self.settings.part.and_then(|part| part.now_ns);
+        if let Some(now) = now_ns.and_then(timestamp_ns_to_datetime) {
+            self.state.execution_props_mut().query_execution_start_time = Some(now.and_utc());
+        }
+    }
+
+    /// Goes over to tables of the tenant's own as a transaction has them, and to the telemetry of this moment.
+    pub(crate) fn see(&mut self, tables: &Arc<UserTables>) -> Result<()> {
+        let snapshot = self.storage.snapshot();
+        let catalog = tenant_catalog_with(&snapshot, tables)?;
+        views::register(catalog.as_ref(), &snapshot, &self.tenant)?;
+        // With the list of queries, of which storage knows nothing.
+        let before = self.state.catalog_list().catalog(CATALOG_NAME);
+        if let Some(system) = before.and_then(|before| before.schema(SYSTEM_SCHEMA_NAME)) {
+            catalog.register_schema(SYSTEM_SCHEMA_NAME, system)?;
+        }
+        self.state = session(&self.state, catalog, self.settings.schema());
+        self.user_tables = Arc::clone(tables);
+        Ok(())
     }
 
     /// The same session over another snapshot.
     pub(crate) fn state_on(&self, snapshot: &Arc<Snapshot>) -> Result<SessionState> {
         Ok(session(&self.state, tenant_catalog(snapshot, &self.tenant)?, self.settings.schema()))
     }
+}
+
+/// What a plan runs with. The memory counts as that of the query.
+pub(crate) fn task_context(state: &SessionState, query: Option<&Arc<Query>>) -> Arc<TaskContext> {
+    let Some(query) = query else { return state.task_ctx() };
+    let shared = state.runtime_env();
+    let memory_pool = Arc::new(QueryPool::new(&shared.memory_pool, query));
+    let runtime = RuntimeEnv { memory_pool, ..RuntimeEnv::clone(shared) };
+    Arc::new(TaskContext::from(state).with_runtime(Arc::new(runtime)))
 }
 
 fn session(base: &SessionState, catalog: Arc<dyn CatalogProvider>, schema: &str) -> SessionState {
@@ -171,6 +271,9 @@ fn base_state(config: &Config) -> DataFusionResult<SessionState> {
     let mut state = SessionStateBuilder::new()
         .with_config(session)
         .with_runtime_env(Arc::new(runtime_env(config)?))
+        .with_analyzer_rules(watch::analyzer_rules())
+        .with_optimizer_rules(watch::optimizer_rules())
+        .with_physical_optimizer_rules(watch::physical_optimizer_rules())
         .with_expr_planners(functions::expr_planners())
         .with_scalar_functions(functions::scalar_functions())
         .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())

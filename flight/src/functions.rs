@@ -14,6 +14,8 @@ use datafusion::scalar::ScalarValue;
 use datafusion_functions_json::udfs::{json_as_text_udf, json_contains_udf, json_get_udf};
 
 use crate::metric_functions;
+use crate::parameters::TypedParameters;
+use crate::watch::watched_function;
 
 /// Functions that tell about the server or its files instead of the data.
 const WITHHELD: [&str; 2] = ["input_file_name", "version"];
@@ -23,12 +25,12 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let mut functions = SessionStateDefaults::default_scalar_functions();
     functions.retain(|function| !WITHHELD.contains(&function.name()));
     functions.extend(metric_functions::scalar_functions());
-    functions
+    functions.into_iter().map(watched_function).collect()
 }
 
 /// The planners of operators, in the order they are asked.
 pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
-    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(JsonAccess)];
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(TypedParameters), Arc::new(JsonAccess)];
     planners.extend(SessionStateDefaults::default_expr_planners());
     planners
 }
@@ -58,13 +60,16 @@ impl ExprPlanner for JsonAccess {
         access: RawFieldAccessExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawFieldAccessExpr>> {
-        let GetFieldAccess::NamedStructField { name } = &access.field_access else {
-            return Ok(PlannerResult::Original(access));
+        let key = match &access.field_access {
+            GetFieldAccess::NamedStructField { name } => lit(name.clone()),
+            GetFieldAccess::ListIndex { key } if matches!(**key, Expr::Placeholder(_)) => {
+                key.as_ref().clone()
+            }
+            _ => return Ok(PlannerResult::Original(access)),
         };
         if !is_text(&access.expr.get_type(schema)?) {
             return Ok(PlannerResult::Original(access));
         }
-        let key = lit(name.clone());
         let title = format!("{}[{}]", title(&access.expr), title(&key));
         Ok(PlannerResult::Planned(lookup(json_as_text_udf(), access.expr, key, title)))
     }

@@ -3,6 +3,8 @@
 //! DataFusion can add `information_schema` by itself, but then with `df_settings`, which tells memory limits and
 //! directories. Here that table stays empty.
 
+mod comments;
+
 use std::sync::Arc;
 
 use alula_storage::table::CATALOG_NAME;
@@ -19,6 +21,8 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
+
+pub(crate) use comments::comment;
 
 /// The one table of `information_schema` that is about the server and not about the tenant.
 const SETTINGS: &str = "df_settings";

@@ -9,12 +9,14 @@ use std::ops::ControlFlow;
 
 use datafusion::common::format::ExplainStatementOptions;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, Statement as SqlStatement, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{
+    Expr, ObjectName, ObjectType, Query, Statement as SqlStatement, Visit, Visitor,
+};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 
 use crate::dialect::AlulaDialect;
-use crate::{Error, Result};
+use crate::{Error, Result, like_escape};
 
 /// Tokens in a statement, white space not counted.
 pub(crate) const MAX_TOKENS: usize = 20_000;
@@ -51,7 +53,7 @@ pub(crate) enum Kind {
         /// Whether it shows how the server stores data, which is for administrators.
         shows_storage: bool,
     },
-    /// `DELETE` or `VACUUM`.
+    /// `DELETE`, `VACUUM`, or one that writes a table of the tenant's own.
     Changes,
 }
 
@@ -74,16 +76,13 @@ pub(crate) fn parse(sql: &str, max_bytes: usize) -> Result<Parsed> {
     if statements.len() > 1 {
         return Err(Error::SeveralStatements { found: statements.len() });
     }
-    let statement = statements.pop_front().ok_or(Error::NoStatement)?;
+    let mut statement = statements.pop_front().ok_or(Error::NoStatement)?;
     let kind = match &statement {
-        Statement::Statement(inner)
-            if matches!(**inner, SqlStatement::Delete(_) | SqlStatement::Vacuum(_)) =>
-        {
-            Kind::Changes
-        }
+        Statement::Statement(inner) if changes(inner) => Kind::Changes,
         statement => Kind::Reads { shows_storage: check_reads(statement, &verb)? },
     };
     check_tables(&statement)?;
+    like_escape::normalize(&mut statement);
     Ok(Parsed { statement, parameters, kind })
 }
 
@@ -253,6 +252,17 @@ impl Visitor for Mentions {
     }
 }
 
+fn changes(statement: &SqlStatement) -> bool {
+    matches!(
+        statement,
+        SqlStatement::Delete(_)
+            | SqlStatement::Vacuum(_)
+            | SqlStatement::CreateTable(_)
+            | SqlStatement::Insert(_)
+            | SqlStatement::Drop { object_type: ObjectType::Table, .. }
+    )
+}
+
 /// Refuses what does not only read; the flags of `SQLOptions` refuse the same again on the plan.
 fn check_reads(statement: &Statement, verb: &str) -> Result<bool> {
     match statement {
@@ -265,6 +275,13 @@ fn check_reads(statement: &Statement, verb: &str) -> Result<bool> {
             SqlStatement::Explain { analyze, .. } => Ok(*analyze),
             SqlStatement::ShowVariable { .. } => {
                 Err(Error::Unsupported { what: "SHOW of settings".to_owned() })
+            }
+            SqlStatement::StartTransaction { .. }
+            | SqlStatement::Commit { .. }
+            | SqlStatement::Rollback { .. }
+            | SqlStatement::Savepoint { .. }
+            | SqlStatement::ReleaseSavepoint { .. } => {
+                Err(Error::TransactionStatement { statement: verb.to_owned() })
             }
             _ => Err(Error::ReadOnly { statement: verb.to_owned() }),
         },

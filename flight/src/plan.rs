@@ -8,21 +8,36 @@
 //! Never `SessionContext::sql`, which runs DDL while it plans.
 //! Everything here belongs on the query threads: plans are deep, and so are their drops.
 
-use alula_storage::table::{CATALOG_NAME, SCHEMA_NAME, SYSTEM_SCHEMA_NAME, bind_tenant, guard_physical};
-use arrow::datatypes::SchemaRef;
+use std::sync::Arc;
+
+use alula_storage::table::{
+    CATALOG_NAME, SCHEMA_NAME, SYSTEM_SCHEMA_NAME, ScanWatch, SequenceRange, bind_sequences, bind_tenant,
+    guard_physical,
+};
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::TableReference;
+use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::memory::MemoryStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use datafusion::sql::parser::Statement;
+use futures::{StreamExt, TryStreamExt};
 
-use crate::context::QueryContext;
-use crate::parameters::{Bound, Parameter, infer};
+use crate::context::{QueryContext, task_context};
+use crate::origins::with_origins;
+use crate::parameters::{
+    Bound, Parameter, infer, parameter_schema, spell_out_intervals, take_arguments_for_text,
+};
 use crate::parse::{Kind, Parsed, distance, parse};
+use crate::parts::{self, Part};
+use crate::queries::State;
+use crate::stop::Stop;
+use crate::tail::{Followed, not_followable};
 use crate::update::Update;
-use crate::wire::wire_schema;
-use crate::{Error, Result, inlining};
+use crate::wire::{Profile, wire_schema};
+use crate::{Error, Result, inlining, time_column};
 
 /// A statement that has been planned and may be run.
 pub(crate) struct Planned {
@@ -34,16 +49,30 @@ pub(crate) struct Planned {
 
 enum Work {
     Query(LogicalPlan),
+    /// One query a row of values, in turn.
+    Queries {
+        plan: LogicalPlan,
+        values: Bound,
+        schema: SchemaRef,
+    },
     Update(Update),
 }
 
 impl Planned {
     /// Plans a statement. Nothing runs.
-    pub(crate) async fn try_new(context: QueryContext, sql: &str) -> Result<Self> {
-        let Parsed { statement, parameters, kind } = parse(sql, context.max_sql_bytes)?;
+    pub(crate) async fn try_new(mut context: QueryContext, sql: &str) -> Result<Self> {
+        let stop = Stop::current().unwrap_or_else(|| Stop::after(None));
+        context.stop_at(stop.clone());
+        if let Some(query) = &context.query {
+            query.enter(State::Planning);
+        }
+        let Parsed { mut statement, parameters, kind } = parse(sql, context.max_sql_bytes)?;
+        if !parameters.is_empty() {
+            spell_out_intervals(&mut statement);
+        }
         match kind {
             Kind::Changes => {
-                let (update, parameters) = Update::try_new(&context, statement, parameters)?;
+                let (update, parameters) = Update::try_new(&context, statement, parameters).await?;
                 return Ok(Self { context, work: Work::Update(update), parameters });
             }
             Kind::Reads { shows_storage: true } if !context.is_admin => {
@@ -52,12 +81,8 @@ impl Planned {
             }
             Kind::Reads { .. } => {}
         }
-        let plan = match context.state.statement_to_plan(statement.clone()).await {
-            Ok(plan) => plan,
-            Err(error) => {
-                return Err(unknown_table(&context, &statement).await.unwrap_or(Error::Query(error)));
-            }
-        };
+        let plan = logical_plan(&context, &statement, Some(&statement), !parameters.is_empty()).await?;
+        stop.check()?;
         let read_only =
             SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         read_only.verify_plan(&plan)?;
@@ -73,11 +98,45 @@ impl Planned {
         }
         if !self.parameters.is_empty() {
             self.work = match self.work {
-                Work::Query(plan) => Work::Query(plan.with_param_values(bound.into_param_values())?),
+                Work::Query(plan) if bound.num_rows() == 1 => {
+                    Work::Query(plan.with_param_values(bound.row(0)?.into_param_values())?)
+                }
+                Work::Query(plan) => {
+                    let row = if bound.num_rows() == 0 { bound.null_row()? } else { bound.row(0)? };
+                    let first = plan.clone().with_param_values(row.into_param_values())?;
+                    let schema = nullable(&wire_schema_of(&self.context, &first));
+                    Work::Queries { plan, values: bound, schema }
+                }
                 Work::Update(update) => Work::Update(update.bind(&bound)?),
+                bound @ Work::Queries { .. } => bound,
             };
         }
         Ok(self)
+    }
+
+    /// The schema of the rows as far as it is known before values are bound.
+    pub(crate) fn dataset_schema(&self) -> SchemaRef {
+        match &self.work {
+            Work::Query(plan) if !self.parameters.is_empty() => {
+                let nulls = Bound::nulls(&self.parameters).row(0);
+                let plan = nulls.and_then(|row| plan.clone().with_param_values(row.into_param_values()));
+                match plan {
+                    Ok(plan) => wire_schema_of(&self.context, &plan),
+                    // Not every function takes nulls.
+                    Err(_) => self.wire_schema(),
+                }
+            }
+            _ => self.wire_schema(),
+        }
+    }
+
+    /// What a client is to bind.
+    pub(crate) fn parameter_schema(&self) -> SchemaRef {
+        Arc::new(parameter_schema(&self.parameters, self.profile()))
+    }
+
+    fn profile(&self) -> Profile {
+        self.context.settings.wire_profile()
     }
 
     /// Whether it changes something.
@@ -85,10 +144,31 @@ impl Planned {
         matches!(self.work, Work::Update(_))
     }
 
+    /// The query as one that goes on with the rows that come.
+    ///
+    /// # Errors
+    /// `NotFollowable` — it is more than a selection of rows.
+    pub(crate) fn follow(self) -> Result<Followed> {
+        match self.work {
+            Work::Query(plan) => Followed::try_new(plan, self.context),
+            Work::Queries { .. } => Err(not_followable("several rows of parameters")),
+            Work::Update(_) => Err(not_followable("a statement that changes something")),
+        }
+    }
+
+    /// The parts that its rows can be fetched in, `most` at most; none if they are fetched as a whole.
+    pub(crate) fn parts(self, most: usize) -> Result<Vec<Part>> {
+        match self.work {
+            Work::Query(plan) if most > 1 => parts::cut(plan, &self.context, most),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// The schema that the rows will have on the wire.
     pub(crate) fn wire_schema(&self) -> SchemaRef {
         match &self.work {
-            Work::Query(plan) => wire_schema(plan.schema().as_arrow(), self.context.settings.wire_profile()),
+            Work::Query(plan) => wire_schema_of(&self.context, plan),
+            Work::Queries { schema, .. } => Arc::clone(schema),
             Work::Update(_) => Update::schema(),
         }
     }
@@ -97,18 +177,25 @@ impl Planned {
     ///
     /// Of a statement that changes something the one row says what it did, and it is done when this returns.
     pub(crate) async fn execute(self) -> Result<SendableRecordBatchStream> {
-        let plan = match self.work {
-            Work::Query(plan) => plan,
+        match self.work {
+            Work::Query(plan) => {
+                let rows = run(&self.context, plan).await?;
+                let Some(writes) = self.context.writes else { return Ok(rows) };
+                // The transaction is in use until they are read.
+                let schema = rows.schema();
+                let rows = rows.inspect(move |_| {
+                    let _in_use = &writes;
+                });
+                Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+            }
+            Work::Queries { plan, values, schema } => {
+                Ok(run_each(Arc::new(self.context), plan, values, schema))
+            }
             Work::Update(update) => {
                 let answer = Update::answer(update.run(self.context).await?)?;
-                return Ok(Box::pin(MemoryStream::try_new(vec![answer], Update::schema(), None)?));
+                Ok(Box::pin(MemoryStream::try_new(vec![answer], Update::schema(), None)?))
             }
-        };
-        let QueryContext { state, tenant, .. } = self.context;
-        let plan = bind_tenant(plan, &tenant)?;
-        let plan = state.create_physical_plan(&plan).await?;
-        guard_physical(&plan, &tenant)?;
-        Ok(execute_stream(plan, state.task_ctx())?)
+        }
     }
 
     /// Does what the statement is for. Returns how many rows it concerned.
@@ -118,9 +205,97 @@ impl Planned {
     pub(crate) async fn update(self) -> Result<i64> {
         match self.work {
             Work::Update(update) => update.run(self.context).await,
-            Work::Query(_) => Err(Error::NotAnUpdate),
+            Work::Query(_) | Work::Queries { .. } => Err(Error::NotAnUpdate),
         }
     }
+}
+
+/// What the rows of a plan are on the wire.
+pub(crate) fn wire_schema_of(context: &QueryContext, plan: &LogicalPlan) -> SchemaRef {
+    let wire = wire_schema(plan.schema().as_arrow(), context.settings.wire_profile());
+    with_origins(&wire, plan, context.settings.schema())
+}
+
+/// Starts a query whose parameters have values.
+pub(crate) async fn run(
+    context: &QueryContext,
+    plan: LogicalPlan,
+) -> DataFusionResult<SendableRecordBatchStream> {
+    let mut plan = bind_tenant(plan, &context.tenant)?;
+    if let Some(as_of) = context.settings.as_of() {
+        plan = bind_sequences(plan, SequenceRange::up_to(as_of))?;
+    }
+    if let Some(part) = &context.settings.part {
+        plan = part.bind(plan)?;
+    }
+    let plan = context.state.create_physical_plan(&plan).await?;
+    guard_physical(&plan, &context.tenant)?;
+    if let Some(query) = &context.query {
+        query.reads_from(ScanWatch::all(&plan)?);
+        query.enter(State::Running);
+    }
+    execute_stream(plan, task_context(&context.state, context.query.as_ref()))
+}
+
+/// Runs a query with one row of values after the other. The next begins when the rows of the one before have been read.
+fn run_each(
+    context: Arc<QueryContext>,
+    plan: LogicalPlan,
+    values: Bound,
+    schema: SchemaRef,
+) -> SendableRecordBatchStream {
+    if let Some(query) = &context.query {
+        query.expect_runs(values.num_rows());
+    }
+    let each = futures::stream::iter(0..values.num_rows()).then(move |index| {
+        let context = Arc::clone(&context);
+        let bound = values.row(index).and_then(|row| plan.clone().with_param_values(row.into_param_values()));
+        async move {
+            // Planning does not wait for anything, and a query without rows neither: here it can be cancelled.
+            tokio::task::yield_now().await;
+            run(&context, bound?).await
+        }
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, each.try_flatten()))
+}
+
+/// Plans a statement. Where functions refuse parameters because they have no type yet, as text; where there is no column
+/// `time`, with `timestamp` for it. `reading` is what of it names only tables that must be there.
+pub(crate) async fn logical_plan(
+    context: &QueryContext,
+    statement: &Statement,
+    reading: Option<&Statement>,
+    has_parameters: bool,
+) -> Result<LogicalPlan> {
+    // The first error is about the statement as it was written.
+    let error = match context.state.statement_to_plan(statement.clone()).await {
+        Ok(plan) => return Ok(plan),
+        Err(error) => error,
+    };
+    let renamed = if time_column::is_missing(&error) { time_column::renamed(statement) } else { None };
+    if let Some(renamed) = &renamed
+        && let Ok(plan) = context.state.statement_to_plan(renamed.clone()).await
+    {
+        return Ok(plan);
+    }
+    let mut with_text = renamed.unwrap_or_else(|| statement.clone());
+    if has_parameters
+        && take_arguments_for_text(&mut with_text)
+        && let Ok(plan) = context.state.statement_to_plan(with_text).await
+    {
+        return Ok(plan);
+    }
+    let unknown = match reading {
+        Some(reading) => unknown_table(context, reading).await,
+        None => None,
+    };
+    Err(unknown.unwrap_or(Error::Query(error)))
+}
+
+/// With every column nullable: whether it is may depend on the values.
+pub(crate) fn nullable(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The table that is to blame for a statement that cannot be planned, if one is.

@@ -5,21 +5,23 @@
 //! threads. Only schemas and encoded messages leave.
 //!
 //! **Invariants**
-//! - Dropping what [`QueryRuntime::run`] or [`QueryRuntime::produce`] returned aborts the work behind it.
+//! - Dropping what [`QueryRuntime::run`] or [`QueryRuntime::produce`] returned stops and aborts the work behind it.
 //! - A stream ends cleanly only if its producer returned `Ok`: a panic or a lost producer is an error item.
 
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures::{Future, FutureExt, Stream};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::DropGuard;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::stop::Stop;
 use crate::{Error, Result};
 
 /// Enough for 20,000 tokens (the statement limit) in one chain of operators; reserved, not committed.
@@ -60,9 +62,20 @@ impl QueryRuntime {
         }
     }
 
+    /// Tasks that have not ended: statements, and what these have split off.
+    #[cfg(test)]
+    pub(crate) fn num_tasks(&self) -> usize {
+        self.handle.metrics().num_alive_tasks()
+    }
+
     /// The longest that a statement may run.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         self.timeout
+    }
+
+    /// Has `work` done on the query threads until the shutdown.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        drop(self.handle.spawn(work));
     }
 
     /// Runs `work` on the query threads until it is done or the statement timeout has passed.
@@ -74,45 +87,46 @@ impl QueryRuntime {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        self.run_within(self.timeout, work)
+        self.run_until(&Stop::after(self.timeout), work)
     }
 
-    /// [`Self::run`] with another timeout.
-    pub(crate) fn run_within<T, F>(
+    /// [`Self::run`] until `stop`.
+    pub(crate) fn run_until<T, F>(
         &self,
-        timeout: Option<Duration>,
+        stop: &Stop,
         work: F,
     ) -> impl Future<Output = Result<T>> + Send + use<T, F>
     where
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let task = AbortOnDropHandle::new(self.handle.spawn(work));
+        let guard = stop.guard();
+        let stopped = stop.clone().stopped();
+        let task = AbortOnDropHandle::new(self.handle.spawn(stop.scope(work)));
         async move {
-            let joined = match timeout {
-                Some(limit) => {
-                    tokio::time::timeout(limit, task).await.map_err(|_| Error::Timeout { limit })?
-                }
-                None => task.await,
-            };
-            joined.map_err(lost)?
+            let _guard = guard;
+            tokio::select! {
+                biased;
+                joined = task => joined.map_err(lost)?,
+                error = stopped => Err(error),
+            }
         }
     }
 
     /// Runs `work` on the query threads; what it sends comes out of the returned stream.
     ///
-    /// The timeout is watched at both ends: by the reader because planning never yields, and by the producer because a
+    /// The stop is watched at both ends: by the reader because planning never yields, and by the producer because a
     /// client that stops reading would keep the query and its memory for ever.
-    pub(crate) fn produce<T, F, W>(&self, timeout: Option<Duration>, work: W) -> Produced<T>
+    pub(crate) fn produce<T, F, W>(&self, stop: &Stop, work: W) -> Produced<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<()>> + Send + 'static,
         W: FnOnce(Sender<T>) -> F,
     {
         let (sender, receiver) = mpsc::channel(CHANNEL_CAPACITY);
-        let task = AbortOnDropHandle::new(self.handle.spawn(within(timeout, work(Sender(sender)))));
-        let timeout = timeout.map(|limit| (limit, Box::pin(sleep_until(Instant::now() + limit))));
-        Produced { receiver, task: Some(task), timeout }
+        let work = stop.scope(until(stop.clone(), work(Sender(sender))));
+        let task = AbortOnDropHandle::new(self.handle.spawn(work));
+        Produced { receiver, task: Some(task), stopped: stop.clone().stopped().boxed(), _guard: stop.guard() }
     }
 }
 
@@ -134,12 +148,12 @@ impl<T> Sender<T> {
 }
 
 /// What a producer sends, then its error if it had one.
-#[derive(Debug)]
 pub(crate) struct Produced<T> {
     receiver: mpsc::Receiver<T>,
     /// `None` once the stream has ended.
     task: Option<AbortOnDropHandle<Result<()>>>,
-    timeout: Option<(Duration, Pin<Box<Sleep>>)>,
+    stopped: BoxFuture<'static, Error>,
+    _guard: DropGuard,
 }
 
 impl<T> Stream for Produced<T> {
@@ -160,27 +174,19 @@ impl<T> Stream for Produced<T> {
         };
         let error = match ended {
             Poll::Ready(error) => error,
-            Poll::Pending => match this.timeout.as_mut() {
-                Some((limit, elapsed)) => {
-                    let limit = *limit;
-                    match elapsed.poll_unpin(cx) {
-                        Poll::Ready(()) => Some(Error::Timeout { limit }),
-                        Poll::Pending => return Poll::Pending,
-                    }
-                }
-                None => return Poll::Pending,
-            },
+            Poll::Pending => Some(ready!(this.stopped.poll_unpin(cx))),
         };
         this.task = None;
         Poll::Ready(error.map(Err))
     }
 }
 
-/// Ends `work` at the limit, at the next point where it waits for something.
-async fn within(limit: Option<Duration>, work: impl Future<Output = Result<()>>) -> Result<()> {
-    match limit {
-        Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or(Err(Error::Timeout { limit })),
-        None => work.await,
+/// Ends `work` at its stop, at the next point where it waits for something.
+async fn until(stop: Stop, work: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        error = stop.stopped() => Err(error),
     }
 }
 

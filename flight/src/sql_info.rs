@@ -3,11 +3,13 @@
 //! All standard codes and no others: JDBC up to 18.3 fails on a missing code, and every JDBC on an unknown one. The type
 //! of each value is fixed by the code (ODBC reads it without looking). Nothing is claimed that does not work.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, LazyLock};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use alula_storage::{MAX_USER_TABLE_COLUMNS, MAX_USER_TABLE_NAME_BYTES};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UnionArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef, UInt32Type};
 use arrow_flight::sql::metadata::{SqlInfoData, SqlInfoDataBuilder};
 use arrow_flight::sql::{
     SqlInfo, SqlNullOrdering, SqlOuterJoinsSupportLevel, SqlSupportedCaseSensitivity, SqlSupportedGroupBy,
@@ -20,6 +22,7 @@ use crate::Result;
 use crate::context::{Config, QueryContext, QueryEngine};
 use crate::metadata::failed;
 use crate::parse::MAX_TABLES;
+use crate::transaction::LIFETIME;
 
 /// Words that have a meaning here and none in SQL:2003.
 const KEYWORDS: [&str; 17] = [
@@ -42,31 +45,57 @@ const KEYWORDS: [&str; 17] = [
     "VERBOSE",
 ];
 
+/// The specified schema. The builder's lets the last two types of value be null.
 pub(crate) fn schema() -> SchemaRef {
-    Arc::new(SqlInfoDataBuilder::schema().clone())
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let fields = SqlInfoDataBuilder::schema().fields().iter().map(|field| match field.data_type() {
+            DataType::Union(values, mode) => {
+                let required = |(id, value): (i8, &FieldRef)| {
+                    (id, Arc::new(value.as_ref().clone().with_nullable(false)))
+                };
+                let values = values.iter().map(required).collect();
+                Arc::new(field.as_ref().clone().with_data_type(DataType::Union(values, *mode)))
+            }
+            _ => Arc::clone(field),
+        });
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    });
+    Arc::clone(&SCHEMA)
 }
 
 /// The rows for the codes asked for; all rows if none is.
 pub(crate) fn rows(infos: &SqlInfoData, codes: Vec<u32>) -> Result<RecordBatch> {
-    let batch = infos.record_batch(codes).map_err(failed)?;
+    let batch = infos.record_batch([]).map_err(failed)?;
+    // Not by the builder, which makes an array for each code, however often that is asked for.
+    let wanted: HashSet<u32> = codes.into_iter().collect();
+    let is_wanted = |code: &u32| wanted.is_empty() || wanted.contains(code);
+    let known = batch.column(0).as_primitive::<UInt32Type>().values();
+    let batch = filter_record_batch(&batch, &known.iter().map(|code| Some(is_wanted(code))).collect())?;
     // The builder's batch has the nullability of its arrays; clients compare with the specified schema.
-    Ok(RecordBatch::try_new(schema(), batch.columns().to_vec())?)
+    let schema = schema();
+    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
+        let DataType::Union(values, _) = field.data_type() else { return Ok(Arc::clone(column)) };
+        let (_, ids, offsets, children) = column.as_union().clone().into_parts();
+        Ok(Arc::new(UnionArray::try_new(values.clone(), ids, offsets, children)?) as ArrayRef)
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    Ok(RecordBatch::try_new(schema, columns)?)
 }
 
 /// What the server is to each kind of caller.
 pub(crate) struct SqlInfos {
     reader: SqlInfoData,
-    /// May delete rows.
-    admin: SqlInfoData,
+    /// May write tables of the tenant's own; an administrator may delete rows, too.
+    writer: SqlInfoData,
 }
 
 impl SqlInfos {
     pub(crate) fn try_new(engine: &QueryEngine, config: &Config) -> Result<Self> {
-        Ok(Self { reader: build(engine, config, true)?, admin: build(engine, config, false)? })
+        Ok(Self { reader: build(engine, config, true)?, writer: build(engine, config, false)? })
     }
 
     pub(crate) fn of(&self, context: &QueryContext) -> &SqlInfoData {
-        if context.is_admin { &self.admin } else { &self.reader }
+        if context.can_write { &self.writer } else { &self.reader }
     }
 }
 
@@ -74,13 +103,13 @@ impl SqlInfos {
 fn build(engine: &QueryEngine, config: &Config, is_read_only: bool) -> Result<SqlInfoData> {
     let mut infos = SqlInfoDataBuilder::new();
     infos.append(SqlInfo::FlightSqlServerReadOnly, is_read_only);
-    server(&mut infos, config);
+    server(&mut infos, config, !is_read_only);
     language(&mut infos, engine);
     limits(&mut infos, config);
     infos.build().map_err(failed)
 }
 
-fn server(infos: &mut SqlInfoDataBuilder, config: &Config) {
+fn server(infos: &mut SqlInfoDataBuilder, config: &Config, can_write: bool) {
     let timeout =
         config.statement_timeout.map_or(0, |limit| i32::try_from(limit.as_millis()).unwrap_or(i32::MAX));
     infos.append(SqlInfo::FlightSqlServerName, "Alula");
@@ -90,16 +119,16 @@ fn server(infos: &mut SqlInfoDataBuilder, config: &Config) {
     infos.append(SqlInfo::FlightSqlServerSubstrait, false);
     infos.append(SqlInfo::FlightSqlServerSubstraitMinVersion, "");
     infos.append(SqlInfo::FlightSqlServerSubstraitMaxVersion, "");
-    infos.append(SqlInfo::FlightSqlServerTransaction, SqlSupportedTransaction::None as i32);
-    // Dropping a stream cancels its query; this code asks for the CancelQuery action.
-    infos.append(SqlInfo::FlightSqlServerCancel, false);
-    infos.append(SqlInfo::FlightSqlServerBulkIngestion, false);
-    infos.append(SqlInfo::FlightSqlServerIngestTransactionsSupported, false);
+    infos.append(SqlInfo::FlightSqlServerTransaction, SqlSupportedTransaction::Transaction as i32);
+    infos.append(SqlInfo::FlightSqlServerCancel, true);
+    infos.append(SqlInfo::FlightSqlServerBulkIngestion, can_write);
+    infos.append(SqlInfo::FlightSqlServerIngestTransactionsSupported, can_write);
     infos.append(SqlInfo::FlightSqlServerStatementTimeout, timeout);
-    infos.append(SqlInfo::FlightSqlServerTransactionTimeout, 0_i32);
+    let transaction_ms = i32::try_from(LIFETIME.as_millis()).unwrap_or(i32::MAX);
+    infos.append(SqlInfo::FlightSqlServerTransactionTimeout, transaction_ms);
     infos.append(SqlInfo::SqlDdlCatalog, false);
     infos.append(SqlInfo::SqlDdlSchema, false);
-    infos.append(SqlInfo::SqlDdlTable, false);
+    infos.append(SqlInfo::SqlDdlTable, can_write);
     infos.append(SqlInfo::SqlAllTablesAreSelectable, true);
     infos.append(SqlInfo::SqlSchemaTerm, "schema");
     infos.append(SqlInfo::SqlProcedureTerm, "");
@@ -112,12 +141,12 @@ fn server(infos: &mut SqlInfoDataBuilder, config: &Config) {
     infos.append(SqlInfo::SqlStoredProceduresSupported, false);
     infos.append(
         SqlInfo::SqlDefaultTransactionIsolation,
-        i64::from(SqlTransactionIsolationLevel::SqlTransactionNone as i32),
+        i64::from(SqlTransactionIsolationLevel::SqlTransactionRepeatableRead as i32),
     );
-    infos.append(SqlInfo::SqlTransactionsSupported, false);
+    infos.append(SqlInfo::SqlTransactionsSupported, true);
     infos.append(
         SqlInfo::SqlSupportedTransactionsIsolationLevels,
-        bits(&[SqlTransactionIsolationLevel::SqlTransactionNone as i32]),
+        bits(&[SqlTransactionIsolationLevel::SqlTransactionRepeatableRead as i32]),
     );
     infos.append(SqlInfo::SqlDataDefinitionCausesTransactionCommit, false);
     infos.append(SqlInfo::SqlDataDefinitionsInTransactionsIgnored, false);
@@ -132,7 +161,8 @@ fn server(infos: &mut SqlInfoDataBuilder, config: &Config) {
     );
     infos.append(SqlInfo::SqlSupportedConcurrenciesForResultSetScrollSensitive, 0_i32);
     infos.append(SqlInfo::SqlSupportedConcurrenciesForResultSetScrollInsensitive, 0_i32);
-    infos.append(SqlInfo::SqlBatchUpdatesSupported, false);
+    infos.append(SqlInfo::SqlBatchUpdatesSupported, can_write);
+    // There are savepoints, but no way back to one after a write, which is what they are for.
     infos.append(SqlInfo::SqlSavepointsSupported, false);
     infos.append(SqlInfo::SqlNamedParametersSupported, false);
     infos.append(SqlInfo::SqlLocatorsUpdateCopy, false);
@@ -228,7 +258,6 @@ fn limits(infos: &mut SqlInfoDataBuilder, config: &Config) {
         SqlInfo::SqlMaxColumnsInIndex,
         SqlInfo::SqlMaxColumnsInOrderBy,
         SqlInfo::SqlMaxColumnsInSelect,
-        SqlInfo::SqlMaxColumnsInTable,
         SqlInfo::SqlMaxConnections,
         SqlInfo::SqlMaxCursorNameLength,
         SqlInfo::SqlMaxIndexLength,
@@ -237,12 +266,13 @@ fn limits(infos: &mut SqlInfoDataBuilder, config: &Config) {
         SqlInfo::SqlMaxCatalogNameLength,
         SqlInfo::SqlMaxRowSize,
         SqlInfo::SqlMaxStatements,
-        SqlInfo::SqlMaxTableNameLength,
         SqlInfo::SqlMaxUsernameLength,
     ];
     for code in unlimited {
         infos.append(code, 0_i64);
     }
+    infos.append(SqlInfo::SqlMaxColumnsInTable, MAX_USER_TABLE_COLUMNS as i64);
+    infos.append(SqlInfo::SqlMaxTableNameLength, MAX_USER_TABLE_NAME_BYTES as i64);
     infos.append(SqlInfo::SqlMaxTablesInSelect, MAX_TABLES as i64);
     infos.append(SqlInfo::SqlMaxRowSizeIncludesBlobs, false);
     infos.append(SqlInfo::SqlMaxStatementLength, statement);

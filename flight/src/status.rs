@@ -3,12 +3,16 @@
 //! | what went wrong | code |
 //! |---|---|
 //! | the statement, its values, or data it computes on (division by zero, casts) | `INVALID_ARGUMENT` |
-//! | a table, ticket or handle that is not there | `NOT_FOUND` |
+//! | a table, ticket, handle or transaction that is not there | `NOT_FOUND` |
+//! | a session that is not there; a ticket that was good once | `FAILED_PRECONDITION` |
+//! | writes of a transaction that are not there; another transaction that was first | `ABORTED` |
+//! | a table that is there already | `ALREADY_EXISTS` |
 //! | the credential, or what it may do | `UNAUTHENTICATED`, `PERMISSION_DENIED` |
 //! | a command or function that is not built | `UNIMPLEMENTED` |
 //! | memory, spill space, size limits | `RESOURCE_EXHAUSTED` |
-//! | the statement timeout | `DEADLINE_EXCEEDED` |
-//! | shutting down | `UNAVAILABLE` |
+//! | the statement timeout, the sender's own | `DEADLINE_EXCEEDED` |
+//! | a statement that was cancelled | `CANCELLED` |
+//! | shutting down; a call that is cut off | `UNAVAILABLE` |
 //! | stored bytes that cannot be read | `DATA_LOSS`, with the name of the data file, otherwise fixed text |
 //! | anything else, which is a bug | `INTERNAL`, fixed text |
 //!
@@ -18,14 +22,16 @@ use std::error::Error as StdError;
 
 use alula_auth::ErrorKind as AuthKind;
 use alula_catalog::error_chain;
-use alula_storage::ErrorKind as StorageKind;
+use alula_storage::{ErrorKind as StorageKind, UserTableError};
 use arrow::error::ArrowError;
+use arrow_flight::error::FlightError;
 use datafusion::common::{Column, SchemaError, Span};
 use datafusion::error::DataFusionError;
 use tonic::{Code, Status};
 
 use crate::Error;
 use crate::parse::distance;
+use crate::transport::QUERY_ID;
 
 const INTERNAL: &str = "the query failed inside the server; its log says why";
 const DAMAGED: &str = "stored data that the query needs cannot be read; the server's log says which";
@@ -34,21 +40,45 @@ const DAMAGED: &str = "stored data that the query needs cannot be read; the serv
 /// and grpc-java takes headers of 8 KiB in all; a client that is sent more loses the call or the connection instead.
 const MAX_MESSAGE_BYTES: usize = 2_000;
 
+/// What DataFusion calls the limit of spill space.
+const SPILL_LIMIT: &str = "max_temp_directory_size";
+
 /// How many column names an error lists.
 const MAX_CANDIDATES: usize = 40;
 
 /// What a client is told about `error`.
 pub(crate) fn status(error: &Error) -> Status {
-    let (code, message) = match error {
+    let (code, message) = told(error);
+    if matches!(code, Code::Internal | Code::DataLoss) {
+        tracing::error!(error = error_chain(error), "a request failed");
+    }
+    Status::new(code, shortened(message))
+}
+
+/// The same, with the id of the query that it is about.
+pub(crate) fn named(mut status: Status, query_id: &str) -> Status {
+    if let Ok(id) = query_id.parse()
+        && !query_id.is_empty()
+    {
+        status.metadata_mut().insert(QUERY_ID, id);
+    }
+    status
+}
+
+fn told(error: &Error) -> (Code, String) {
+    match error {
         Error::Auth(error) => {
             (auth_code(error.kind()), shown_unless_internal(error, auth_code(error.kind())))
         }
-        Error::NeedsAdmin { .. } => (Code::PermissionDenied, error.to_string()),
+        Error::NeedsAdmin { .. } | Error::NeedsWrite { .. } => (Code::PermissionDenied, error.to_string()),
         Error::MalformedMessage { .. }
         | Error::NoStatement
         | Error::SeveralStatements { .. }
         | Error::Syntax { .. }
         | Error::ReadOnly { .. }
+        | Error::NotWritable { .. }
+        | Error::ForeignSchema { .. }
+        | Error::RefusedRows { .. }
         | Error::DeleteEverything { .. }
         | Error::UnsupportedDelete
         | Error::NotDeletable { .. }
@@ -57,28 +87,66 @@ pub(crate) fn status(error: &Error) -> Status {
         | Error::InvalidPlaceholder { .. }
         | Error::UnboundParameter { .. }
         | Error::ParameterCount { .. }
-        | Error::ParameterRows { .. }
         | Error::UnknownProfile { .. }
+        | Error::InvalidHeader { .. }
+        | Error::TransactionStatement { .. }
+        | Error::UpdateInTransaction
+        | Error::NotFollowable { .. }
+        | Error::PolledUpdate
         | Error::ParameterType { .. } => (Code::InvalidArgument, error.to_string()),
-        Error::MalformedParameters(source) => (Code::InvalidArgument, format!("{error}: {source}")),
-        Error::Unsupported { .. } => (Code::Unimplemented, error.to_string()),
-        Error::UnknownHandle | Error::UnknownTable { .. } => (Code::NotFound, error.to_string()),
+        Error::MalformedParameters(source) | Error::MalformedRows(source) => {
+            (Code::InvalidArgument, malformed(error, source.as_ref()))
+        }
+        Error::Unsupported { .. } | Error::NotReplaceable { .. } => (Code::Unimplemented, error.to_string()),
+        Error::UnknownHandle | Error::UnknownTable { .. } | Error::UnknownTransaction => {
+            (Code::NotFound, error.to_string())
+        }
+        Error::UnknownSession | Error::AlreadyRun => (Code::FailedPrecondition, error.to_string()),
+        Error::LostWrites => (Code::Aborted, error.to_string()),
         Error::StatementTooLong { .. }
         | Error::TooManyTokens { .. }
         | Error::TooComplex { .. }
         | Error::TooManyParameters { .. }
-        | Error::ParametersTooLarge { .. } => (Code::ResourceExhausted, error.to_string()),
-        Error::Timeout { .. } => (Code::DeadlineExceeded, error.to_string()),
-        Error::ShuttingDown => (Code::Unavailable, error.to_string()),
+        | Error::ParametersTooLarge { .. }
+        | Error::ParameterRows { .. }
+        | Error::RowTooLarge { .. }
+        | Error::TooManyTransactions { .. }
+        | Error::TooManyKeptRows { .. }
+        | Error::TooManyRowsAtOnce { .. }
+        | Error::TooManyTails { .. }
+        | Error::TooManyPolled { .. }
+        | Error::PolledTooLarge { .. }
+        | Error::PolledFull => (Code::ResourceExhausted, error.to_string()),
+        Error::Timeout { .. } | Error::Deadline | Error::SilentIngest { .. } => {
+            (Code::DeadlineExceeded, error.to_string())
+        }
+        Error::Cancelled => (Code::Cancelled, error.to_string()),
+        Error::ShuttingDown | Error::CutOff | Error::NoRoomForRows { .. } => {
+            (Code::Unavailable, error.to_string())
+        }
         Error::Query(error) => query(error, None),
         Error::Storage(error) => external(error, None),
         Error::Encode(error) => arrow(error, None),
-        Error::Panicked(_) | Error::Engine(_) | Error::Threads(_) => (Code::Internal, INTERNAL.to_owned()),
-    };
-    if matches!(code, Code::Internal | Code::DataLoss) {
-        tracing::error!(error = error_chain(error), "a request failed");
+        Error::PollFailed(status) => (status.code(), error.to_string()),
+        Error::StoredInPart { source, .. } => {
+            let (code, message) = told(source);
+            (code, format!("{error}: {message}"))
+        }
+        Error::Spool(error) => spooled(error),
+        Error::Panicked(_) | Error::Engine(_) | Error::Threads(_) | Error::Backfill(_) => {
+            (Code::Internal, INTERNAL.to_owned())
+        }
     }
-    Status::new(code, shortened(message))
+}
+
+/// With what Arrow's validation says. Its reader's own errors are debug texts, and a panic is not for clients at all.
+fn malformed(error: &Error, source: &(dyn StdError + 'static)) -> String {
+    match source.downcast_ref() {
+        Some(FlightError::Arrow(ArrowError::InvalidArgumentError(text) | ArrowError::SchemaError(text))) => {
+            format!("{error}: {}", plain(text))
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// A message that fits into a header: start and end of it where the value or name it is about is long.
@@ -120,8 +188,12 @@ fn query(error: &DataFusionError, span: Option<Span>) -> (Code, String) {
         DataFusionError::SQL(inner, _) => (Code::InvalidArgument, placed(&inner.to_string(), span)),
         DataFusionError::Plan(text)
         | DataFusionError::Configuration(text)
-        | DataFusionError::Execution(text) => (Code::InvalidArgument, placed(&plain(text), span)),
-        DataFusionError::NotImplemented(text) => (Code::Unimplemented, placed(&unsupported(text), span)),
+        | DataFusionError::Execution(text) => {
+            known(text).unwrap_or_else(|| (Code::InvalidArgument, placed(&plain(text), span)))
+        }
+        DataFusionError::NotImplemented(text) => {
+            known(text).unwrap_or_else(|| (Code::Unimplemented, placed(&unsupported(text), span)))
+        }
         DataFusionError::ResourcesExhausted(text) => (Code::ResourceExhausted, exhausted(text)),
         DataFusionError::ParquetError(inner) => {
             of_storage(inner.as_ref()).unwrap_or((Code::DataLoss, DAMAGED.to_owned()))
@@ -129,8 +201,10 @@ fn query(error: &DataFusionError, span: Option<Span>) -> (Code, String) {
         DataFusionError::ObjectStore(inner) => {
             of_storage(inner.as_ref()).unwrap_or((Code::Internal, INTERNAL.to_owned()))
         }
+        DataFusionError::Internal(text) => {
+            known(text).unwrap_or_else(|| (Code::Internal, INTERNAL.to_owned()))
+        }
         DataFusionError::IoError(_)
-        | DataFusionError::Internal(_)
         | DataFusionError::ExecutionJoin(_)
         | DataFusionError::Substrait(_)
         | DataFusionError::Ffi(_) => (Code::Internal, INTERNAL.to_owned()),
@@ -146,9 +220,11 @@ fn arrow(error: &ArrowError, span: Option<Span>) -> (Code, String) {
         | ArrowError::ComputeError(text)
         | ArrowError::ArithmeticOverflow(text)
         | ArrowError::InvalidArgumentError(text)
-        | ArrowError::JsonError(text) => (Code::InvalidArgument, placed(&plain(text), span)),
+        | ArrowError::JsonError(text) => {
+            known(text).unwrap_or_else(|| (Code::InvalidArgument, placed(&plain(text), span)))
+        }
         ArrowError::NotYetImplemented(text) => {
-            (Code::Unimplemented, format!("not supported: {}", plain(text)))
+            known(text).unwrap_or_else(|| (Code::Unimplemented, format!("not supported: {}", plain(text))))
         }
         ArrowError::OffsetOverflowError(_) => (
             Code::ResourceExhausted,
@@ -174,8 +250,13 @@ fn external(error: &(dyn StdError + Send + Sync + 'static), span: Option<Span>) 
     if let Some(inner) = error.downcast_ref::<ArrowError>() {
         return arrow(inner, span);
     }
+    if let Some(inner) = error.downcast_ref::<Error>() {
+        return told(inner);
+    }
     let Some(inner) = error.downcast_ref::<alula_storage::Error>() else {
-        return of_storage(error).unwrap_or((Code::Internal, INTERNAL.to_owned()));
+        return of_storage(error)
+            .or_else(|| known(&error.to_string()))
+            .unwrap_or_else(|| (Code::Internal, INTERNAL.to_owned()));
     };
     storage(inner)
 }
@@ -194,6 +275,9 @@ fn of_storage(error: &(dyn StdError + 'static)) -> Option<(Code, String)> {
 }
 
 fn storage(error: &alula_storage::Error) -> (Code, String) {
+    if let alula_storage::Error::UserTable(error) = error {
+        return (user_table(error), error.to_string());
+    }
     match error.kind() {
         StorageKind::InvalidInput => (Code::InvalidArgument, error.to_string()),
         StorageKind::ResourceExhausted => (Code::ResourceExhausted, error.to_string()),
@@ -225,6 +309,20 @@ fn storage(error: &alula_storage::Error) -> (Code, String) {
     }
 }
 
+fn user_table(error: &UserTableError) -> Code {
+    match error {
+        UserTableError::TableExists { .. } => Code::AlreadyExists,
+        UserTableError::NoTable { .. } => Code::NotFound,
+        UserTableError::Conflict { .. } | UserTableError::Outdated => Code::Aborted,
+        UserTableError::TooManyTables { .. }
+        | UserTableError::TooManyBytes { .. }
+        | UserTableError::TooManyWriters { .. }
+        | UserTableError::RowTooLarge { .. }
+        | UserTableError::BatchTooLarge { .. } => Code::ResourceExhausted,
+        _ => Code::InvalidArgument,
+    }
+}
+
 fn schema_error(error: &SchemaError) -> String {
     let SchemaError::FieldNotFound { field, valid_fields } = error else {
         return plain(&error.to_string());
@@ -247,9 +345,19 @@ fn schema_error(error: &SchemaError) -> String {
     format!("{message} (the columns are: {}{more})", names.join(", "))
 }
 
+/// The writer of a spill file says by text alone that there is no room.
+fn spooled(error: &std::io::Error) -> (Code, String) {
+    let text = error.to_string();
+    if text.contains(SPILL_LIMIT) {
+        (Code::ResourceExhausted, exhausted(&text))
+    } else {
+        (Code::Internal, INTERNAL.to_owned())
+    }
+}
+
 /// DataFusion names its own settings; a client knows ours.
 fn exhausted(text: &str) -> String {
-    if text.contains("max_temp_directory_size") {
+    if text.contains(SPILL_LIMIT) {
         return "the query needs more spill space than query.spill_limit allows: \
                 narrow it (a shorter time range, fewer columns or groups) or raise the limit"
             .to_owned();
@@ -271,6 +379,25 @@ fn unsupported(text: &str) -> String {
         }
         None => format!("not supported: {}", plain(text)),
     }
+}
+
+/// What the engine says by debug texts, or takes for its own fault, though a client can mend it.
+fn known(text: &str) -> Option<(Code, String)> {
+    if text.contains("Union([") || text.contains("Union(Sparse") {
+        let message = "JSON of any type, as -> gives it, cannot be grouped by, made distinct, sorted or compared like this: \
+                       write ->> for its text, or json_get_int, json_get_float or json_get_bool";
+        return Some((Code::InvalidArgument, message.to_owned()));
+    }
+    if text.contains("regex parse error") || text.contains("Regular expression did not compile") {
+        let reason = text.lines().find_map(|line| line.strip_prefix("error: "));
+        let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        return Some((Code::InvalidArgument, format!("the regular expression is not valid{reason}")));
+    }
+    if text.contains("Compiled regex exceeds size limit") {
+        let message = "the regular expression is too large: use smaller counts of repetition".to_owned();
+        return Some((Code::ResourceExhausted, message));
+    }
+    None
 }
 
 /// Without a backtrace and without DataFusion's own introductions.

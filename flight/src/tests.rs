@@ -1,6 +1,21 @@
 //! The whole surface, over a socket, with arrow-flight's client.
 
+mod claims;
+mod compatibility;
+mod endpoints;
+mod errors;
 pub(crate) mod fixture;
+mod grafana;
+mod hostile;
+pub(crate) mod ledger;
+mod long_queries;
 mod metadata;
+mod parameters;
+mod polling;
 mod prepared;
+mod profiles;
+mod sessions;
 mod statements;
+pub(crate) mod tables;
+mod tail;
+mod transactions;

@@ -4,12 +4,16 @@
 //! can answer it. It carries no authority either. The request's own principal decides what is read, and a handle of
 //! another tenant or another caller is as unknown as a forged one.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alula_auth::Principal;
 use bytes::Bytes;
 use prost::Message;
 
+use crate::seal::Seal;
 use crate::settings::Settings;
 use crate::{Error, Result};
 
@@ -27,6 +31,8 @@ pub(crate) enum Kind {
     Ticket = 1,
     /// Binding parameters and asking for a ticket; fetching rows too, as C++ and Java clients do.
     Prepared = 2,
+    /// Asking how far a query is.
+    Poll = 3,
 }
 
 /// A statement with its bound parameters, and how it is to be read.
@@ -36,12 +42,14 @@ pub(crate) struct SignedStatement {
     /// An Arrow IPC stream of one row, or empty if nothing is bound.
     pub(crate) parameters: Bytes,
     pub(crate) settings: Settings,
+    /// The query that it is for; empty in a prepared statement, which is for many.
+    pub(crate) query_id: String,
 }
 
 impl SignedStatement {
     /// A statement as it was written: no values yet.
     pub(crate) fn unbound(sql: String, settings: Settings) -> Self {
-        Self { sql, parameters: Bytes::new(), settings }
+        Self { sql, parameters: Bytes::new(), settings, query_id: String::new() }
     }
 }
 
@@ -64,24 +72,25 @@ struct Body {
     expires: u64,
     #[prost(message, required, tag = "8")]
     settings: Settings,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Signed {
-    #[prost(bytes = "bytes", tag = "1")]
-    body: Bytes,
-    #[prost(bytes = "bytes", tag = "2")]
-    mac: Bytes,
+    /// Different in every handle, whichever server made it: two clients that prepare the same do not bind each other's.
+    #[prost(uint64, tag = "9")]
+    nonce: u64,
+    #[prost(string, tag = "10")]
+    query_id: String,
 }
 
 /// Signs and checks handles.
 pub(crate) struct Signer {
-    key: [u8; 32],
+    seal: Seal,
+    signed: AtomicU64,
 }
 
 impl Signer {
     pub(crate) fn new(secret: &[u8; 32]) -> Self {
-        Self { key: blake3::derive_key("alula flight 2026 tickets and prepared statement handles", secret) }
+        let seal = Seal::new("alula flight 2026 tickets and prepared statement handles", secret);
+        // Keys of the standard library's hash are random.
+        let first = RandomState::new().hash_one(std::process::id());
+        Self { seal, signed: AtomicU64::new(first) }
     }
 
     pub(crate) fn sign(&self, kind: Kind, principal: &Principal, statement: SignedStatement) -> Bytes {
@@ -94,8 +103,10 @@ impl Signer {
             parameters: statement.parameters,
             expires: unix_seconds(SystemTime::now() + LIFETIME),
             settings: statement.settings,
+            nonce: self.signed.fetch_add(1, Ordering::Relaxed),
+            query_id: statement.query_id,
         };
-        self.seal(&body)
+        self.seal.seal(&body)
     }
 
     /// # Errors
@@ -106,38 +117,45 @@ impl Signer {
         principal: &Principal,
         handle: &[u8],
     ) -> Result<SignedStatement> {
-        self.open(handle)
-            .filter(|body| {
-                body.version == VERSION
-                    && kinds.contains(&body.kind())
-                    && body.tenant == principal.tenant().as_str()
-                    && body.subject == principal.subject()
-                    && unix_seconds(SystemTime::now()) < body.expires
-            })
-            .map(|body| SignedStatement {
-                sql: body.sql,
-                parameters: body.parameters,
-                settings: body.settings,
-            })
-            .ok_or(Error::UnknownHandle)
+        let body = self.genuine(kinds, principal, handle)?;
+        if body.subject != principal.subject() {
+            return Err(Error::UnknownHandle);
+        }
+        Ok(SignedStatement {
+            sql: body.sql,
+            parameters: body.parameters,
+            settings: body.settings,
+            query_id: body.query_id,
+        })
     }
 
-    fn seal(&self, body: &Body) -> Bytes {
-        let body = Bytes::from(body.encode_to_vec());
-        let mac = Bytes::copy_from_slice(blake3::keyed_hash(&self.key, &body).as_bytes());
-        Signed { body, mac }.encode_to_vec().into()
+    /// The query that a ticket is for. An administrator may hold that of another caller of the tenant.
+    ///
+    /// # Errors
+    /// `UnknownHandle` — as for [`Self::verify`].
+    pub(crate) fn query_of(&self, principal: &Principal, ticket: &[u8]) -> Result<String> {
+        let body = self.genuine(&[Kind::Ticket, Kind::Poll], principal, ticket)?;
+        if body.subject == principal.subject() || principal.is_admin() {
+            Ok(body.query_id)
+        } else {
+            Err(Error::UnknownHandle)
+        }
     }
 
-    fn open(&self, handle: &[u8]) -> Option<Body> {
-        let Signed { body, mac } = Signed::decode(handle).ok()?;
-        let mac: [u8; 32] = mac.as_ref().try_into().ok()?;
-        // `blake3::Hash` compares in constant time.
-        let genuine = blake3::keyed_hash(&self.key, &body) == blake3::Hash::from_bytes(mac);
-        genuine.then(|| Body::decode(body).ok()).flatten()
+    /// Whatever its subject may be.
+    fn genuine(&self, kinds: &[Kind], principal: &Principal, handle: &[u8]) -> Result<Body> {
+        let is_good = |body: &Body| {
+            body.version == VERSION
+                && kinds.contains(&body.kind())
+                && body.tenant == principal.tenant().as_str()
+                && unix_seconds(SystemTime::now()) < body.expires
+        };
+        self.seal.open::<Body>(handle).filter(is_good).ok_or(Error::UnknownHandle)
     }
 }
 
-fn unix_seconds(time: SystemTime) -> u64 {
+/// Since the epoch.
+pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 

@@ -1,15 +1,23 @@
-//! The two statements that change something: `DELETE`, which erases rows by a condition, and `VACUUM`, which rewrites files
-//! without them. Both are for administrators, and of their own tenant.
+//! The statements that change something: `DELETE`, which erases rows by a condition, `VACUUM`, which rewrites files
+//! without them, and those that write tables of the tenant's own. All of them are of the caller's tenant; the first two are for
+//! administrators, the others for whoever may write.
 //!
 //! | file | purpose |
 //! |---|---|
 //! | `condition.rs` | a condition as text that means the same for ever |
+//! | `tables.rs`, `values.rs` | `CREATE TABLE`, `INSERT`, `DROP TABLE`; many rows of parameters as one plan |
+//! | `target.rs` | which tables may be written, and how one is filled |
+//! | `writes.rs` | what the statements of a transaction have written |
 //!
 //! A `DELETE` covers every row that was acknowledged before it arrived, and none that comes later. It counts what it hits
 //! by counting the table twice, with and without: so the count, and each error that the condition can meet, comes of the very
 //! code that leaves the rows out later.
 
 mod condition;
+mod tables;
+pub(crate) mod target;
+mod values;
+pub(crate) mod writes;
 
 use std::sync::{Arc, LazyLock};
 
@@ -30,8 +38,9 @@ use crate::parameters::{Bound, Parameter, infer_in};
 use crate::{Error, Result};
 
 pub(crate) use condition::parse_predicate;
+use tables::TableUpdate;
 
-/// What such a statement answers where rows are asked for: how many rows it deleted, or took out of files.
+/// What such a statement answers where rows are asked for: how many rows it deleted, took out of files, or wrote.
 static ANSWER: LazyLock<SchemaRef> =
     LazyLock::new(|| Arc::new(Schema::new(vec![Field::new("num_rows", DataType::Int64, false)])));
 
@@ -44,14 +53,15 @@ pub(crate) fn is_vacuum(sql: &str) -> bool {
 pub(crate) enum Update {
     Delete { signal: Signal, condition: Box<Expr> },
     Vacuum { signal: Option<Signal> },
+    Table(Box<TableUpdate>),
 }
 
 impl Update {
     /// Checks a statement, without a look at any row. Gives its parameters too.
     ///
     /// # Errors
-    /// `NeedsAdmin` — the caller may not. Others say what is wrong with the statement.
-    pub(crate) fn try_new(
+    /// `NeedsAdmin`, `NeedsWrite` — the caller may not. Others say what is wrong with the statement.
+    pub(crate) async fn try_new(
         context: &QueryContext,
         statement: Statement,
         parameters: Vec<String>,
@@ -59,6 +69,10 @@ impl Update {
         let Statement::Statement(statement) = statement else {
             return Err(Error::ReadOnly { statement: String::new() });
         };
+        let is_whole = matches!(*statement, SqlStatement::Delete(_) | SqlStatement::Vacuum(_));
+        if is_whole && context.settings.transaction.is_some() {
+            return Err(Error::UpdateInTransaction);
+        }
         match *statement {
             SqlStatement::Delete(delete) => {
                 if !context.is_admin {
@@ -76,17 +90,21 @@ impl Update {
                 }
                 Ok((Self::Vacuum { signal: vacuumed_table(&vacuum)? }, Vec::new()))
             }
-            other => Err(Error::ReadOnly { statement: other.to_string().chars().take(40).collect() }),
+            other => {
+                let (update, parameters) = TableUpdate::try_new(context, other, parameters).await?;
+                Ok((Self::Table(Box::new(update)), parameters))
+            }
         }
     }
 
-    /// Puts values in the place of parameters.
+    /// Puts values in the place of parameters. Several rows of them become one statement, which is done as a whole.
     pub(crate) fn bind(self, bound: &Bound) -> Result<Self> {
         match self {
             Self::Delete { signal, condition } => {
-                Ok(Self::Delete { signal, condition: Box::new(condition::bound(*condition, bound)?) })
+                Ok(Self::Delete { signal, condition: Box::new(condition::bound(&condition, bound)?) })
             }
             vacuum @ Self::Vacuum { .. } => Ok(vacuum),
+            Self::Table(update) => Ok(Self::Table(Box::new(update.bind(bound)?))),
         }
     }
 
@@ -99,15 +117,16 @@ impl Update {
         Ok(RecordBatch::try_new(Self::schema(), vec![Arc::new(Int64Array::from(vec![num_rows]))])?)
     }
 
-    /// Does it. Returns how many rows were deleted, or taken out of files.
+    /// Does it. Returns how many rows were deleted, taken out of files, or written.
     ///
-    /// Durable: when this returns.
+    /// Durable: when this returns, unless it belongs to a transaction.
     pub(crate) async fn run(self, context: QueryContext) -> Result<i64> {
         match self {
             Self::Delete { signal, condition } => {
                 delete(&context, signal, &condition::text(&condition)?).await
             }
             Self::Vacuum { signal } => vacuum(context, signal).await,
+            Self::Table(update) => update.run(context).await,
         }
     }
 }

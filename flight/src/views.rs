@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use alula_catalog::schema::{
     ATTRIBUTES, DROPPED_ATTRIBUTES_COUNT, EVENTS, EXEMPLARS, FLAGS, KIND, LINKS, NAME, RESOURCE_ATTRIBUTES,
     SCOPE_NAME, SERIES_ID, SERVICE_NAME, SPAN_ID, TIMESTAMP, TRACE_ID, TRACE_STATE, TYPE, UNIT, VALUE,
-    VALUE_INT, table_schema,
+    VALUE_INT, column_comment, table_schema,
 };
 use alula_catalog::{Signal, TenantId};
 use alula_storage::Snapshot;
@@ -34,8 +34,8 @@ struct Definition {
     list: &'static str,
     /// Columns of the row that the list is in, under their own names.
     of_row: &'static [&'static str],
-    /// Fields of the item, and the columns that they become.
-    of_item: &'static [(&'static str, &'static str)],
+    /// Fields of the item, the columns that they become, and what these hold.
+    of_item: &'static [(&'static str, &'static str, &'static str)],
 }
 
 const OF_POINT: [&str; 9] =
@@ -50,12 +50,16 @@ static VIEWS: [Definition; 3] = [
         list: EXEMPLARS,
         of_row: &OF_POINT,
         of_item: &[
-            (TIMESTAMP, "exemplar_timestamp"),
-            (VALUE, "exemplar_value"),
-            (VALUE_INT, "exemplar_value_int"),
-            (TRACE_ID, TRACE_ID),
-            (SPAN_ID, SPAN_ID),
-            (ATTRIBUTES, "exemplar_attributes"),
+            (TIMESTAMP, "exemplar_timestamp", "when the exemplar was observed"),
+            (VALUE, "exemplar_value", "value of the exemplar"),
+            (VALUE_INT, "exemplar_value_int", "the same, if the sender sent an integer"),
+            (TRACE_ID, TRACE_ID, "trace in which it was observed, in lower-case hex"),
+            (SPAN_ID, SPAN_ID, "span in which it was observed, in lower-case hex"),
+            (
+                ATTRIBUTES,
+                "exemplar_attributes",
+                "attributes of the observation that the series does not have, as JSON",
+            ),
         ],
     },
     Definition {
@@ -64,10 +68,14 @@ static VIEWS: [Definition; 3] = [
         list: EVENTS,
         of_row: &OF_SPAN,
         of_item: &[
-            (TIMESTAMP, "event_timestamp"),
-            (NAME, "event_name"),
-            (ATTRIBUTES, "event_attributes"),
-            (DROPPED_ATTRIBUTES_COUNT, "event_dropped_attributes_count"),
+            (TIMESTAMP, "event_timestamp", "when the event happened"),
+            (NAME, "event_name", "name of the event"),
+            (ATTRIBUTES, "event_attributes", "attributes of the event, as JSON"),
+            (
+                DROPPED_ATTRIBUTES_COUNT,
+                "event_dropped_attributes_count",
+                "attributes of the event that the sender dropped",
+            ),
         ],
     },
     Definition {
@@ -76,15 +84,29 @@ static VIEWS: [Definition; 3] = [
         list: LINKS,
         of_row: &OF_SPAN,
         of_item: &[
-            (TRACE_ID, "linked_trace_id"),
-            (SPAN_ID, "linked_span_id"),
-            (TRACE_STATE, "link_trace_state"),
-            (ATTRIBUTES, "link_attributes"),
-            (DROPPED_ATTRIBUTES_COUNT, "link_dropped_attributes_count"),
-            (FLAGS, "link_flags"),
+            (TRACE_ID, "linked_trace_id", "trace of the linked span, in lower-case hex"),
+            (SPAN_ID, "linked_span_id", "the linked span, in lower-case hex"),
+            (TRACE_STATE, "link_trace_state", "W3C trace state of the linked span"),
+            (ATTRIBUTES, "link_attributes", "attributes of the link, as JSON"),
+            (
+                DROPPED_ATTRIBUTES_COUNT,
+                "link_dropped_attributes_count",
+                "attributes of the link that the sender dropped",
+            ),
+            (FLAGS, "link_flags", "flags of the linked span"),
         ],
     },
 ];
+
+/// What a column of a view holds.
+pub(crate) fn comment(view: &str, column: &str) -> Option<&'static str> {
+    let definition = VIEWS.iter().find(|definition| definition.name == view)?;
+    let of_item = definition.of_item.iter().find(|(_, name, _)| *name == column);
+    match of_item {
+        Some((_, _, comment)) => Some(comment),
+        None => column_comment(definition.signal, column),
+    }
+}
 
 /// Adds the views over the tables of `tenant` to the schema that those are in.
 pub(crate) fn register(catalog: &dyn CatalogProvider, snapshot: &Snapshot, tenant: &TenantId) -> Result<()> {
@@ -103,7 +125,7 @@ impl Definition {
     /// The rows of the view, as a plan over `table`. A row without items gives none.
     fn plan(&self, table: &Arc<dyn TableProvider>) -> Result<LogicalPlan> {
         let own = |name: &&str| Expr::Column(Column::from_name(*name));
-        let of_item = |(field, name): &(&str, &str)| {
+        let of_item = |(field, name, _): &(&str, &str, &str)| {
             get_field(Expr::Column(Column::from_name(self.list)), *field).alias(*name)
         };
         let without_rows_for_nothing = UnnestOptions::new().with_preserve_nulls(false);
@@ -164,3 +186,6 @@ impl TableProvider for View {
         ViewTable::new(self.definition.plan(&self.table)?, None).scan(state, projection, filters, limit).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,56 +1,107 @@
-//! The `safe` wire profile: the Arrow types that every measured client reads correctly.
+//! Wire types: what becomes of a value's type before it leaves, profile by profile.
 //!
 //! JDBC shows the index of a dictionary instead of its value, ODBC lacks large and view types, Polars panics on unions
 //! and intervals; so results are mapped before they leave. The schema that was promised is pinned: every batch is cast
 //! to it, field by field, whatever the physical plan made of it.
 //!
-//! | in the engine | on the wire |
+//! | file | purpose |
 //! |---|---|
-//! | dictionary, run-end encoded | the value type, also inside lists and structs |
-//! | `Utf8View`, `LargeUtf8`, `Null`, intervals, unions | `Utf8` (a JSON union as JSON text) |
-//! | `BinaryView`, `LargeBinary` | `Binary` |
-//! | `LargeList` and list views | `List` |
-//! | `Timestamp` with any zone | the same with zone `UTC` |
-//! | `Float16`, `Date64`, `Time64(ns)` | `Float32`, `Date32`, `Time64(us)` |
-//! | `Decimal32`, `Decimal64`, `Decimal256` | `Decimal128`, or `Utf8` if it does not fit |
+//! | `profile.rs` | the groups of clients |
+//! | `cast.rs` | a batch under the schema that was promised for it |
+//! | `json.rs` | nested values and unions as JSON text |
+//!
+//! | in the engine | `safe` | `native` | `jdbc` | `bi` |
+//! |---|---|---|---|---|
+//! | dictionary of text | `Utf8` | dictionary, 32-bit keys | `Utf8` | `Utf8` |
+//! | other dictionary, run-end encoded | the value's | the value's | the value's | the value's |
+//! | `Utf8View`, `LargeUtf8` | `Utf8` | as it is | `Utf8` | `Utf8` |
+//! | `BinaryView`, `LargeBinary` | `Binary` | as it is | `Binary` | `Utf8`, hexadecimal |
+//! | `Binary`, `FixedSizeBinary` | as it is | as it is | as it is | `Utf8`, hexadecimal |
+//! | `Null` | `Utf8` | as it is | `Utf8` | `Utf8` |
+//! | interval, union (of JSON as JSON text) | `Utf8` | `Utf8` | `Utf8` | `Utf8` |
+//! | list, large list, list view | `List` | `List` | `List` | `Utf8`, JSON |
+//! | struct, map, list of fixed size | as it is | as it is | as it is | `Utf8`, JSON |
+//! | timestamp with any zone | zone `UTC` | zone `UTC` | zone `UTC` | ns, zone `UTC` |
+//! | timestamp without zone | as it is | as it is | as it is | ns |
+//! | `Date64`; `Date32` | `Date32` | `Date32` | `Date32` | timestamp (ns) |
+//! | `Time64(ns)`; other times | µs; as it is | µs; as it is | µs; as it is | `Utf8` |
+//! | duration | as it is | as it is | as it is | `Int64`, ns |
+//! | `UInt8`, `UInt16`, `UInt32` | as it is | as it is | the next signed | as it is |
+//! | `UInt64` | as it is | as it is | `Decimal128(20, 0)` | as it is |
+//! | `Float16` | `Float32` | `Float32` | `Float32` | `Float32` |
+//! | decimal of up to 38 digits | `Decimal128` | `Decimal128` | `Decimal128` | `Float64` |
+//! | decimal of more | `Utf8` | `Utf8` | `Utf8` | `Float64` |
+//!
+//! What is inside of a list, struct or map is mapped as `safe` says where `native` would leave it; and `jdbc-unzoned` is
+//! `jdbc` with every timestamp without its zone. `bi` is what both Grafana and ODBC read. Where they differ it is
+//! Grafana's, which fails on a whole answer for one column of a type it lacks, while ODBC may ask for `safe`.
 
+mod cast;
+mod json;
 mod profile;
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeListArray, ListArray, MapArray, RecordBatch, RecordBatchOptions,
-    StringBuilder, StructArray, UnionArray,
-};
-use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion_functions_json::{JsonUnionEncoder, JsonUnionValue};
 
+pub(crate) use cast::{to_wire_parts, value_length};
 pub(crate) use profile::Profile;
 
-/// The schema under which rows of `schema` are sent. Names, order and nullability stay.
+/// Prefix of the metadata by which drivers are told about the column of a table. On the column of a result they take
+/// `REMARKS` for its title.
+const FLIGHT_SQL_METADATA: &str = "ARROW:FLIGHT:SQL:";
+
+/// Prefix of the metadata that says what a type means beyond its storage.
+const EXTENSION_METADATA: &str = "ARROW:extension:";
+
+/// The schema under which rows of `schema` are sent. Names and order stay.
 pub(crate) fn wire_schema(schema: &Schema, profile: Profile) -> SchemaRef {
-    let fields = schema.fields().iter().map(|field| wire_field(field, profile));
+    let fields = schema.fields().iter().map(|field| {
+        let data_type = wire_type(field.data_type(), profile);
+        Arc::new(retyped(field, data_type))
+    });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// The type under which values of `data_type` are sent: in every profile one that all clients read.
+/// The type under which the values of a column are sent.
 pub(crate) fn wire_type(data_type: &DataType, profile: Profile) -> DataType {
     use DataType as T;
-    let wire_field = |field| wire_field(field, profile);
+    match (profile, data_type) {
+        (Profile::Native, T::Dictionary(_, values)) if is_text(values) => {
+            T::Dictionary(Box::new(T::Int32), Box::new(T::Utf8))
+        }
+        (_, T::Dictionary(_, values)) => wire_type(values, profile),
+        (_, T::RunEndEncoded(_, values)) => wire_type(values.data_type(), profile),
+        (Profile::Native, T::LargeUtf8 | T::Utf8View | T::LargeBinary | T::BinaryView | T::Null) => {
+            data_type.clone()
+        }
+        (Profile::Bi, _) => bi_type(data_type),
+        _ => inner_type(data_type, profile),
+    }
+}
+
+/// The type of values inside of others, which no profile keeps in an encoding of their own.
+fn inner_type(data_type: &DataType, profile: Profile) -> DataType {
+    use DataType as T;
+    let inner_field = |field: &FieldRef| Arc::new(retyped(field, inner_type(field.data_type(), profile)));
+    let is_jdbc = matches!(profile, Profile::Jdbc | Profile::JdbcUnzoned);
     match data_type {
-        T::Dictionary(_, values) => wire_type(values, profile),
-        T::RunEndEncoded(_, values) => wire_type(values.data_type(), profile),
+        T::Dictionary(_, values) => inner_type(values, profile),
+        T::RunEndEncoded(_, values) => inner_type(values.data_type(), profile),
         T::LargeBinary | T::BinaryView => T::Binary,
         T::List(item) | T::LargeList(item) | T::ListView(item) | T::LargeListView(item) => {
-            T::List(wire_field(item))
+            T::List(inner_field(item))
         }
-        T::FixedSizeList(item, size) => T::FixedSizeList(wire_field(item), *size),
-        T::Struct(fields) => T::Struct(fields.iter().map(wire_field).collect()),
-        T::Map(entries, sorted) => T::Map(wire_field(entries), *sorted),
+        T::FixedSizeList(item, size) => T::FixedSizeList(inner_field(item), *size),
+        T::Struct(fields) => T::Struct(fields.iter().map(inner_field).collect()),
+        T::Map(entries, sorted) => T::Map(inner_field(entries), *sorted),
+        T::Timestamp(unit, Some(_)) if profile == Profile::JdbcUnzoned => T::Timestamp(*unit, None),
         T::Timestamp(unit, Some(_)) => T::Timestamp(*unit, Some("UTC".into())),
+        T::UInt8 if is_jdbc => T::Int16,
+        T::UInt16 if is_jdbc => T::Int32,
+        T::UInt32 if is_jdbc => T::Int64,
+        T::UInt64 if is_jdbc => T::Decimal128(20, 0),
         T::Float16 => T::Float32,
         T::Date64 => T::Date32,
         T::Time64(TimeUnit::Nanosecond) => T::Time64(TimeUnit::Microsecond),
@@ -63,126 +114,54 @@ pub(crate) fn wire_type(data_type: &DataType, profile: Profile) -> DataType {
     }
 }
 
-fn wire_field(field: &FieldRef, profile: Profile) -> FieldRef {
-    let data_type = wire_type(field.data_type(), profile);
-    // An all-null column is nullable whatever it says of itself.
-    let nullable = field.is_nullable() || field.data_type() == &DataType::Null;
-    Arc::new(field.as_ref().clone().with_data_type(data_type).with_nullable(nullable))
-}
-
-/// Casts a batch to the wire schema that was promised for it.
-///
-/// # Errors
-/// The batch does not have the columns the promise was made for.
-pub(crate) fn to_wire(batch: &RecordBatch, promised: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-    if batch.num_columns() != promised.fields().len() {
-        return Err(ArrowError::SchemaError(format!(
-            "{} columns were promised and {} came",
-            promised.fields().len(),
-            batch.num_columns()
-        )));
-    }
-    let columns = batch
-        .columns()
-        .iter()
-        .zip(promised.fields())
-        .map(|(column, field)| to_wire_array(column, field.data_type()))
-        .collect::<Result<Vec<_>, _>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(promised), columns, &options)
-}
-
-fn to_wire_array(array: &ArrayRef, wire: &DataType) -> Result<ArrayRef, ArrowError> {
+/// Text, numbers, truth values and instants, which are in nanoseconds because Grafana takes them for that whatever they say.
+fn bi_type(data_type: &DataType) -> DataType {
     use DataType as T;
-    if array.data_type() == wire {
-        return Ok(Arc::clone(array));
-    }
-    match (array.data_type(), wire) {
-        (T::Union(..), T::Utf8) => union_to_text(array),
-        (T::Dictionary(..), _) => {
-            // Distinct values are converted once; there is no cast for a dictionary of unions.
-            let dictionary = array.as_any_dictionary();
-            let values = to_wire_array(dictionary.values(), wire)?;
-            take(&values, dictionary.keys(), None)
-        }
-        (T::RunEndEncoded(_, values), _) if values.data_type() != wire => {
-            to_wire_array(&strict_cast(array, values.data_type())?, wire)
-        }
-        (T::LargeList(item) | T::ListView(item) | T::LargeListView(item), T::List(_)) => {
-            to_wire_array(&strict_cast(array, &T::List(Arc::clone(item)))?, wire)
-        }
-        (T::List(_), T::List(item)) => {
-            let list: &ListArray = array.as_list();
-            let values = to_wire_array(list.values(), item.data_type())?;
-            let list =
-                ListArray::try_new(Arc::clone(item), list.offsets().clone(), values, list.nulls().cloned())?;
-            Ok(Arc::new(list))
-        }
-        (T::FixedSizeList(..), T::FixedSizeList(item, size)) => {
-            let list: &FixedSizeListArray = array.as_fixed_size_list();
-            let values = to_wire_array(list.values(), item.data_type())?;
-            Ok(Arc::new(FixedSizeListArray::try_new(Arc::clone(item), *size, values, list.nulls().cloned())?))
-        }
-        (T::Struct(_), T::Struct(fields)) => {
-            let given: &StructArray = array.as_struct();
-            let columns = given
-                .columns()
-                .iter()
-                .zip(fields)
-                .map(|(column, field)| to_wire_array(column, field.data_type()))
-                .collect::<Result<Vec<_>, _>>()?;
-            let nulls = given.nulls().cloned();
-            Ok(Arc::new(StructArray::try_new_with_length(fields.clone(), columns, nulls, given.len())?))
-        }
-        (T::Map(..), T::Map(entries, sorted)) => {
-            let map: &MapArray = array.as_map();
-            let pairs: ArrayRef = Arc::new(map.entries().clone());
-            let pairs = to_wire_array(&pairs, entries.data_type())?.as_struct().clone();
-            let nulls = map.nulls().cloned();
-            Ok(Arc::new(MapArray::try_new(
-                Arc::clone(entries),
-                map.offsets().clone(),
-                pairs,
-                nulls,
-                *sorted,
-            )?))
-        }
-        _ => strict_cast(array, wire),
+    let nanoseconds = |zone: bool| T::Timestamp(TimeUnit::Nanosecond, zone.then(|| "UTC".into()));
+    match data_type {
+        T::Timestamp(_, zone) => nanoseconds(zone.is_some()),
+        T::Date32 | T::Date64 => nanoseconds(false),
+        T::Duration(_) => T::Int64,
+        decimal if decimal.is_decimal() => T::Float64,
+        T::Time32(_)
+        | T::Time64(_)
+        | T::Binary
+        | T::LargeBinary
+        | T::BinaryView
+        | T::FixedSizeBinary(_)
+        | T::List(_)
+        | T::LargeList(_)
+        | T::ListView(_)
+        | T::LargeListView(_)
+        | T::FixedSizeList(..)
+        | T::Struct(_)
+        | T::Map(..) => T::Utf8,
+        other => inner_type(other, Profile::Bi),
     }
 }
 
-/// A cast that fails where a lenient one would put a null.
-fn strict_cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
-    cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() })
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
-/// The union that `attributes->'key'` makes becomes JSON text; other unions are shown as Arrow displays them.
-fn union_to_text(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    let union: &UnionArray = array.as_union();
-    let mut text = StringBuilder::with_capacity(array.len(), array.len() * 16);
-    if let Some(json) = JsonUnionEncoder::from_union(union.clone()) {
-        for row in 0..json.len() {
-            append_json(&mut text, &json.get_value(row));
-        }
-    } else {
-        let options = FormatOptions::default();
-        let formatter = ArrayFormatter::try_new(array.as_ref(), &options)?;
-        for row in 0..array.len() {
-            let value = union.value(row);
-            text.append_option(value.is_valid(0).then(|| formatter.value(row).to_string()));
-        }
+fn retyped(field: &Field, data_type: DataType) -> Field {
+    let mut metadata = field.metadata().clone();
+    metadata.retain(|key, _| !key.starts_with(FLIGHT_SQL_METADATA));
+    // `arrow.json` is text in any encoding; `arrow.uuid` as hexadecimal text would be a lie.
+    if field.data_type() != &data_type && !(is_text(field.data_type()) && is_text(&data_type)) {
+        metadata.retain(|key, _| !key.starts_with(EXTENSION_METADATA));
     }
-    Ok(Arc::new(text.finish()))
+    let nullable = field.is_nullable() || hides_nulls(field.data_type());
+    field.clone().with_data_type(data_type).with_nullable(nullable).with_metadata(metadata)
 }
 
-fn append_json(text: &mut StringBuilder, value: &JsonUnionValue<'_>) {
-    match value {
-        JsonUnionValue::JsonNull => text.append_null(),
-        JsonUnionValue::Bool(value) => text.append_value(value.to_string()),
-        JsonUnionValue::Int(value) => text.append_value(value.to_string()),
-        JsonUnionValue::Float(value) => text.append_value(serde_json::Value::from(*value).to_string()),
-        JsonUnionValue::Str(value) => text.append_value(serde_json::Value::from(*value).to_string()),
-        JsonUnionValue::Array(json) | JsonUnionValue::Object(json) => text.append_value(json),
+/// Whether there may be nulls in a column whose field is not nullable: these types have no nulls of their own.
+fn hides_nulls(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Null | DataType::Union(..) => true,
+        DataType::RunEndEncoded(_, values) => values.is_nullable() || hides_nulls(values.data_type()),
+        DataType::Dictionary(_, values) => hides_nulls(values),
+        _ => false,
     }
 }
 
@@ -191,11 +170,6 @@ pub(crate) fn schema_bytes(schema: &Schema) -> Result<bytes::Bytes, ArrowError> 
     let options = arrow::ipc::writer::IpcWriteOptions::default();
     let arrow_flight::IpcMessage(bytes) = arrow_flight::SchemaAsIpc::new(schema, &options).try_into()?;
     Ok(bytes)
-}
-
-/// A nullable field without metadata, in the type that every client reads.
-pub(crate) fn plain_field(name: &str, data_type: &DataType) -> Field {
-    Field::new(name, wire_type(data_type, Profile::Safe), true)
 }
 
 #[cfg(test)]

@@ -1,80 +1,108 @@
-//! `GetXdbcTypeInfo`: the types that results have, for ODBC.
+//! `GetXdbcTypeInfo`: the types that results have, for ODBC. The names are those in `TYPE_NAME` of columns.
 
-use std::sync::LazyLock;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use arrow_flight::sql::metadata::{XdbcTypeInfo, XdbcTypeInfoData, XdbcTypeInfoDataBuilder};
+use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, SchemaRef, TimeUnit};
+use arrow_flight::sql::metadata::{XdbcTypeInfo, XdbcTypeInfoDataBuilder};
 use arrow_flight::sql::{Nullable, Searchable, XdbcDataType, XdbcDatetimeSubcode};
 
 use crate::Result;
-use crate::metadata::failed;
+use crate::metadata::{failed, type_name};
+use crate::wire::{Profile, wire_type};
 
 pub(crate) fn schema() -> SchemaRef {
     XdbcTypeInfoDataBuilder::new().schema()
 }
 
-/// The types with an ODBC code; all types if none is asked for.
-pub(crate) fn rows(data_type: Option<i32>) -> Result<RecordBatch> {
-    static TYPES: LazyLock<Result<XdbcTypeInfoData, String>> =
-        LazyLock::new(|| build().map_err(|e| e.to_string()));
-    match &*TYPES {
-        Ok(types) => types.record_batch(data_type).map_err(failed),
-        Err(reason) => Err(arrow::error::ArrowError::SchemaError(reason.clone()).into()),
-    }
-}
-
-fn build() -> Result<XdbcTypeInfoData, arrow_flight::error::FlightError> {
+/// The types that a client of the profile is sent, with a given ODBC code; all if none is asked for.
+pub(crate) fn rows(profile: Profile, data_type: Option<i32>) -> Result<RecordBatch> {
     let mut types = XdbcTypeInfoDataBuilder::new();
-    for (name, code, digits) in [
-        ("TINYINT", XdbcDataType::XdbcTinyint, 3),
-        ("SMALLINT", XdbcDataType::XdbcSmallint, 5),
-        ("INTEGER", XdbcDataType::XdbcInteger, 10),
-        ("BIGINT", XdbcDataType::XdbcBigint, 19),
-    ] {
-        types.append(number(name, code, digits, 10, Some(false)));
-        types.append(number(
-            &format!("{name} UNSIGNED"),
-            code,
-            if digits == 19 { 20 } else { digits },
-            10,
-            Some(true),
-        ));
+    for (example, info) in all() {
+        // A type that the profile turns into another one is not sent.
+        if type_name(&wire_type(&example, profile)) == info.type_name {
+            types.append(info);
+        }
     }
-    types.append(number("REAL", XdbcDataType::XdbcReal, 24, 2, Some(false)));
-    types.append(number("DOUBLE", XdbcDataType::XdbcDouble, 53, 2, Some(false)));
-    types.append(XdbcTypeInfo {
-        create_params: Some(vec!["precision".to_owned(), "scale".to_owned()]),
-        fixed_prec_scale: true,
-        minimum_scale: Some(0),
-        maximum_scale: Some(38),
-        ..number("DECIMAL", XdbcDataType::XdbcDecimal, 38, 10, Some(false))
-    });
-    types.append(plain("BOOLEAN", XdbcDataType::XdbcBit, 1));
-    types.append(XdbcTypeInfo {
-        case_sensitive: true,
-        ..quoted("VARCHAR", XdbcDataType::XdbcVarchar, i32::MAX, "'")
-    });
-    types.append(XdbcTypeInfo {
-        searchable: Searchable::Basic,
-        ..quoted("VARBINARY", XdbcDataType::XdbcVarbinary, i32::MAX, "X'")
-    });
-    types.append(datetime("DATE", XdbcDataType::XdbcDate, XdbcDatetimeSubcode::XdbcSubcodeYear, 10, 0));
-    types.append(datetime("TIME", XdbcDataType::XdbcTime, XdbcDatetimeSubcode::XdbcSubcodeTime, 15, 6));
-    types.append(datetime(
-        "TIMESTAMP",
-        XdbcDataType::XdbcTimestamp,
-        XdbcDatetimeSubcode::XdbcSubcodeTimestamp,
-        29,
-        9,
-    ));
-    types.build()
+    types.build().and_then(|types| types.record_batch(data_type)).map_err(failed)
 }
 
-fn plain(name: &str, code: XdbcDataType, size: i32) -> XdbcTypeInfo {
+/// Every type of a result in any profile, with an Arrow type of that name.
+fn all() -> Vec<(DataType, XdbcTypeInfo)> {
+    use DataType as T;
+    let item = || Arc::new(Field::new_list_field(T::Int64, true));
+    let entry = Fields::from(vec![Field::new("key", T::Utf8, false), Field::new("value", T::Utf8, true)]);
+    let types = [
+        (T::Boolean, plain(XdbcDataType::XdbcBit, 1)),
+        (T::Int8, integer(XdbcDataType::XdbcTinyint, 3, false)),
+        (T::Int16, integer(XdbcDataType::XdbcSmallint, 5, false)),
+        (T::Int32, integer(XdbcDataType::XdbcInteger, 10, false)),
+        (T::Int64, integer(XdbcDataType::XdbcBigint, 19, false)),
+        (T::UInt8, integer(XdbcDataType::XdbcTinyint, 3, true)),
+        (T::UInt16, integer(XdbcDataType::XdbcSmallint, 5, true)),
+        (T::UInt32, integer(XdbcDataType::XdbcInteger, 10, true)),
+        (T::UInt64, integer(XdbcDataType::XdbcBigint, 20, true)),
+        (T::Float32, number(XdbcDataType::XdbcReal, 24, 2, false)),
+        (T::Float64, number(XdbcDataType::XdbcDouble, 53, 2, false)),
+        (
+            T::Decimal128(38, 0),
+            XdbcTypeInfo {
+                create_params: Some(vec!["precision".to_owned(), "scale".to_owned()]),
+                minimum_scale: Some(0),
+                maximum_scale: Some(38),
+                ..number(XdbcDataType::XdbcDecimal, 38, 10, false)
+            },
+        ),
+        (
+            T::Utf8,
+            XdbcTypeInfo { case_sensitive: true, ..quoted(XdbcDataType::XdbcVarchar, Some(i32::MAX), "'") },
+        ),
+        (
+            T::Binary,
+            XdbcTypeInfo {
+                searchable: Searchable::Basic,
+                ..quoted(XdbcDataType::XdbcVarbinary, Some(i32::MAX), "X'")
+            },
+        ),
+        (T::Date32, datetime(XdbcDataType::XdbcDate, XdbcDatetimeSubcode::XdbcSubcodeYear, 10, 0, "DATE '")),
+        (
+            T::Time64(TimeUnit::Microsecond),
+            datetime(XdbcDataType::XdbcTime, XdbcDatetimeSubcode::XdbcSubcodeTime, 15, 6, "TIME '"),
+        ),
+        (
+            T::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
+            datetime(
+                XdbcDataType::XdbcTimestamp,
+                XdbcDatetimeSubcode::XdbcSubcodeTimestamp,
+                29,
+                9,
+                "TIMESTAMP '",
+            ),
+        ),
+        (
+            T::Interval(IntervalUnit::MonthDayNano),
+            XdbcTypeInfo {
+                searchable: Searchable::Basic,
+                ..quoted(XdbcDataType::XdbcInterval, None, "INTERVAL '")
+            },
+        ),
+        // ODBC has no code for these.
+        (T::Duration(TimeUnit::Nanosecond), nameless()),
+        (T::List(item()), nameless()),
+        (T::Struct(entry.clone()), nameless()),
+        (T::Map(Arc::new(Field::new("entries", T::Struct(entry), false)), false), nameless()),
+    ];
+    types.into_iter().map(named).collect()
+}
+
+fn named((example, info): (DataType, XdbcTypeInfo)) -> (DataType, XdbcTypeInfo) {
+    let type_name = type_name(&example).to_owned();
+    let info = XdbcTypeInfo { local_type_name: Some(type_name.clone()), type_name, ..info };
+    (example, info)
+}
+
+fn plain(code: XdbcDataType, size: i32) -> XdbcTypeInfo {
     XdbcTypeInfo {
-        type_name: name.to_owned(),
-        local_type_name: Some(name.to_owned()),
         data_type: code,
         sql_data_type: code,
         column_size: Some(size),
@@ -84,29 +112,42 @@ fn plain(name: &str, code: XdbcDataType, size: i32) -> XdbcTypeInfo {
     }
 }
 
-fn number(name: &str, code: XdbcDataType, size: i32, radix: i32, unsigned: Option<bool>) -> XdbcTypeInfo {
+fn nameless() -> XdbcTypeInfo {
     XdbcTypeInfo {
-        unsigned_attribute: unsigned,
-        auto_increment: Some(false),
-        num_prec_radix: Some(radix),
-        ..plain(name, code, size)
+        column_size: None,
+        searchable: Searchable::None,
+        ..plain(XdbcDataType::XdbcUnknownType, 0)
     }
 }
 
-fn quoted(name: &str, code: XdbcDataType, size: i32, prefix: &str) -> XdbcTypeInfo {
+fn number(code: XdbcDataType, size: i32, radix: i32, unsigned: bool) -> XdbcTypeInfo {
     XdbcTypeInfo {
+        unsigned_attribute: Some(unsigned),
+        auto_increment: Some(false),
+        num_prec_radix: Some(radix),
+        ..plain(code, size)
+    }
+}
+
+fn integer(code: XdbcDataType, digits: i32, unsigned: bool) -> XdbcTypeInfo {
+    XdbcTypeInfo { minimum_scale: Some(0), maximum_scale: Some(0), ..number(code, digits, 10, unsigned) }
+}
+
+fn quoted(code: XdbcDataType, size: Option<i32>, prefix: &str) -> XdbcTypeInfo {
+    XdbcTypeInfo {
+        column_size: size,
         literal_prefix: Some(prefix.to_owned()),
         literal_suffix: Some("'".to_owned()),
-        ..plain(name, code, size)
+        ..plain(code, 0)
     }
 }
 
 fn datetime(
-    name: &str,
     code: XdbcDataType,
     subcode: XdbcDatetimeSubcode,
     size: i32,
     scale: i32,
+    prefix: &str,
 ) -> XdbcTypeInfo {
     XdbcTypeInfo {
         // ODBC's verbose type of all three, told apart by the subcode.
@@ -114,7 +155,7 @@ fn datetime(
         datetime_subcode: Some(subcode),
         minimum_scale: Some(0),
         maximum_scale: Some(scale),
-        ..quoted(name, code, size, &format!("{name} '"))
+        ..quoted(code, Some(size), prefix)
     }
 }
 

@@ -19,3 +19,17 @@ fn a_configuration_shows_neither_its_key_nor_its_paths() {
     let shown = format!("{config:?}");
     assert!(!shown.contains("secret") && !shown.contains("[1, 1"), "{shown}");
 }
+
+#[test]
+fn a_session_that_goes_over_to_other_tables_keeps_the_list_of_queries() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = crate::tests::fixture::engine(&crate::tests::fixture::config(directory.path()));
+    let (principal, transactions) = (Principal::unauthenticated(), Arc::new(Transactions::new(&[1; 32])));
+    let mut context =
+        QueryContext::for_principal(&engine, &principal, Settings::default(), &transactions).unwrap();
+    let tables = engine.storage.user_tables(principal.tenant());
+    assert!(tables.is_same(&context.user_tables), "a tenant without tables has the same ones always");
+    context.see(&tables).unwrap();
+    let catalog = context.state.catalog_list().catalog(CATALOG_NAME).unwrap();
+    assert!(catalog.schema(SYSTEM_SCHEMA_NAME).unwrap().table_exist("queries"));
+}

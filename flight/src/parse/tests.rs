@@ -139,15 +139,14 @@ fn only_statements_that_read_are_accepted() {
         assert_eq!(parsed(sql).kind, Kind::Changes, "{sql}");
     }
     for (sql, named) in [
-        ("INSERT INTO t VALUES (1)", "INSERT"),
-        ("create table t (a int)", "CREATE TABLE"),
+        ("EXPLAIN INSERT INTO t VALUES (1)", "EXPLAIN INSERT"),
+        ("create view v as select 1", "CREATE VIEW"),
         ("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'", "CREATE EXTERNAL"),
         ("COPY t TO '/tmp/x.csv'", "COPY"),
         ("EXPLAIN COPY t TO '/tmp/x.csv'", "EXPLAIN COPY"),
         ("SET a = 1", "SET"),
         ("RESET a", "RESET"),
-        ("BEGIN", "BEGIN"),
-        ("DROP TABLE t", "DROP TABLE"),
+        ("DROP VIEW v", "DROP VIEW"),
         ("PREPARE p AS SELECT 1", "PREPARE"),
         ("UPDATE t SET a = 1", "UPDATE"),
         ("TRUNCATE t", "TRUNCATE"),
@@ -159,6 +158,11 @@ fn only_statements_that_read_are_accepted() {
             message.contains("read-only") && message.contains(&format!("so {named} is")),
             "{sql}: {message}"
         );
+    }
+    for sql in ["BEGIN", "start transaction", "COMMIT", "ROLLBACK TO SAVEPOINT s", "SAVEPOINT s", "RELEASE s"]
+    {
+        let message = refused(sql);
+        assert!(message.contains("the transaction calls of the driver"), "{sql}: {message}");
     }
 }
 

@@ -6,6 +6,10 @@ use tokio::sync::oneshot;
 
 use super::*;
 
+fn stop(runtime: &QueryRuntime) -> Stop {
+    Stop::after(runtime.timeout())
+}
+
 fn runtime() -> QueryRuntime {
     QueryRuntime::try_new(2, None).unwrap()
 }
@@ -27,7 +31,7 @@ fn canary() -> (Canary, oneshot::Receiver<()>) {
 #[tokio::test]
 async fn a_stream_carries_everything_in_order_and_ends() {
     let runtime = runtime();
-    let stream = runtime.produce(runtime.timeout(), |sender| async move {
+    let stream = runtime.produce(&stop(&runtime), |sender| async move {
         for i in 0..100 {
             sender.send(i).await;
         }
@@ -40,7 +44,7 @@ async fn a_stream_carries_everything_in_order_and_ends() {
 #[tokio::test]
 async fn a_producer_that_panics_ends_its_stream_with_an_error() {
     let runtime = runtime();
-    let stream = runtime.produce(runtime.timeout(), |sender| async move {
+    let stream = runtime.produce(&stop(&runtime), |sender| async move {
         sender.send(1).await;
         sender.send(2).await;
         panic!("on purpose");
@@ -53,7 +57,7 @@ async fn a_producer_that_panics_ends_its_stream_with_an_error() {
 #[tokio::test]
 async fn a_producer_that_fails_ends_its_stream_with_its_error() {
     let runtime = runtime();
-    let stream = runtime.produce(runtime.timeout(), |sender| async move {
+    let stream = runtime.produce(&stop(&runtime), |sender| async move {
         sender.send(1).await;
         Err(Error::UnknownHandle)
     });
@@ -64,7 +68,7 @@ async fn a_producer_that_fails_ends_its_stream_with_its_error() {
 #[tokio::test]
 async fn shutdown_ends_a_running_stream_with_an_error() {
     let runtime = runtime();
-    let mut stream = runtime.produce(runtime.timeout(), |sender| async move {
+    let mut stream = runtime.produce(&stop(&runtime), |sender| async move {
         sender.send(1).await;
         pending().await
     });
@@ -78,7 +82,7 @@ async fn shutdown_ends_a_running_stream_with_an_error() {
 async fn dropping_a_stream_drops_what_its_producer_holds() {
     let runtime = runtime();
     let (held, dropped) = canary();
-    let mut stream = runtime.produce(runtime.timeout(), |sender| async move {
+    let mut stream = runtime.produce(&stop(&runtime), |sender| async move {
         let _held = held;
         sender.send(()).await;
         pending().await
@@ -120,7 +124,7 @@ async fn work_that_blocks_its_thread_still_times_out() {
 async fn a_stream_that_nobody_reads_ends_its_producer_at_the_timeout() {
     let runtime = QueryRuntime::try_new(2, Some(Duration::from_millis(20))).unwrap();
     let (held, dropped) = canary();
-    let stream = runtime.produce(runtime.timeout(), |sender| async move {
+    let stream = runtime.produce(&stop(&runtime), |sender| async move {
         let _held = held;
         while sender.send(()).await {}
         Ok(())
@@ -133,7 +137,7 @@ async fn a_stream_that_nobody_reads_ends_its_producer_at_the_timeout() {
 #[tokio::test]
 async fn a_stream_that_never_runs_dry_times_out_too() {
     let runtime = QueryRuntime::try_new(2, Some(Duration::from_millis(20))).unwrap();
-    let stream = runtime.produce(runtime.timeout(), |sender| async move {
+    let stream = runtime.produce(&stop(&runtime), |sender| async move {
         while sender.send(()).await {}
         Ok(())
     });

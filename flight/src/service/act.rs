@@ -3,34 +3,50 @@
 use arrow_flight::Action;
 use arrow_flight::sql::{ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest};
 use bytes::Bytes;
-use prost::Message;
+use tonic::Request as Call;
+use tonic::metadata::MetadataMap;
 
 use super::Service;
-use crate::action::{self, ActionKind, CloseSessionResult, CloseStatus};
-use crate::caller::Caller;
-use crate::command::{refuse_transaction, unpack};
+use super::session::close_session;
+use crate::action::{self, ActionKind};
+use crate::caller::{Caller, reading_principal};
+use crate::command::unpack;
 use crate::ticket::{Kind, SignedStatement};
 use crate::{Result, prepared};
 
 impl Service {
-    pub(super) async fn act(&self, caller: &Caller, action: &Action) -> Result<Option<Bytes>> {
+    /// What an action answers, and `headers` for the answer.
+    pub(super) async fn act(&self, call: &Call<Action>, headers: &mut MetadataMap) -> Result<Option<Bytes>> {
+        let action = call.get_ref();
+        reading_principal(call)?;
+        // Also who has a session that cannot be read can close it: there must be a way out of it.
+        let caller = || Caller::reader(call, &self.sessions);
         match ActionKind::of(action)? {
             ActionKind::CreatePreparedStatement => {
+                let caller = &caller()?;
                 let request: ActionCreatePreparedStatementRequest = unpack(&action.body)?;
-                refuse_transaction(request.transaction_id.as_ref())?;
-                let context = self.context(caller, &caller.settings)?;
+                let settings = self.settings(caller, request.transaction_id.as_ref())?;
+                let context = self.context(caller, &settings)?;
                 let known = prepared::prepare(&self.runtime, context, request.query.clone()).await?;
-                let statement = SignedStatement::unbound(request.query, caller.settings.clone());
+                let statement = SignedStatement::unbound(request.query, settings);
                 let handle = self.signer.sign(Kind::Prepared, &caller.principal, statement);
                 Ok(Some(action::created(handle, &known)?))
             }
             ActionKind::ClosePreparedStatement => {
-                unpack::<ActionClosePreparedStatementRequest>(&action.body)?;
+                let request: ActionClosePreparedStatementRequest = unpack(&action.body)?;
+                self.bindings.forget(&caller()?.principal, &request.prepared_statement_handle);
                 Ok(None)
             }
-            ActionKind::CloseSession => {
-                Ok(Some(CloseSessionResult { status: CloseStatus::Closed.into() }.encode_to_vec().into()))
-            }
+            ActionKind::BeginTransaction => self.begin_transaction(&caller()?, &action.body).map(Some),
+            ActionKind::EndTransaction => self.end_transaction(&caller()?, &action.body).await.map(|()| None),
+            ActionKind::BeginSavepoint => self.begin_savepoint(&caller()?, &action.body).map(Some),
+            ActionKind::EndSavepoint => self.end_savepoint(&caller()?, &action.body).map(|()| None),
+            ActionKind::CancelFlightInfo => self.cancel_flight_info(&caller()?, &action.body).map(Some),
+            ActionKind::CancelQuery => self.cancel_query(&caller()?, &action.body).map(Some),
+            ActionKind::RenewFlightEndpoint => self.renew(&caller()?, &action.body).map(Some),
+            ActionKind::SetSessionOptions => self.set_session_options(&caller()?, call, headers).map(Some),
+            ActionKind::GetSessionOptions => Ok(Some(self.session_options(&caller()?))),
+            ActionKind::CloseSession => Ok(Some(close_session(call, headers))),
         }
     }
 }

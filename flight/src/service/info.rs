@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use alula_auth::Principal;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::sql::{ProstMessageExt, TicketStatementQuery};
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, SchemaResult, Ticket};
@@ -11,9 +12,10 @@ use prost::Message;
 use super::Service;
 use crate::caller::Caller;
 use crate::command::Request;
+use crate::context::QueryContext;
 use crate::ticket::{Kind, LIFETIME, SignedStatement};
 use crate::wire::schema_bytes;
-use crate::{Error, Result, prepared, statement};
+use crate::{Error, Result, parts, prepared, statement, tail};
 
 impl Service {
     pub(super) async fn flight_info(
@@ -21,25 +23,47 @@ impl Service {
         caller: &Caller,
         descriptor: FlightDescriptor,
     ) -> Result<FlightInfo> {
-        let (schema, ticket) = self.promise(caller, &descriptor.cmd).await?;
-        let endpoint = FlightEndpoint::new()
-            .with_ticket(Ticket::new(ticket))
-            .with_expiration_time((SystemTime::now() + LIFETIME).into());
-        Ok(FlightInfo::new().try_with_schema(&schema)?.with_endpoint(endpoint).with_descriptor(descriptor))
-    }
-
-    /// The schema of what is asked for, and the ticket that fetches it.
-    async fn promise(&self, caller: &Caller, command: &Bytes) -> Result<(SchemaRef, Bytes)> {
-        let statement = match Request::decode(command)? {
-            Request::Statement { sql } => SignedStatement::unbound(sql, caller.settings.clone()),
+        let mut statement = match Request::of_descriptor(&descriptor)? {
+            Request::Statement { sql, transaction_id } => {
+                SignedStatement::unbound(sql, self.settings(caller, transaction_id.as_ref())?)
+            }
+            Request::Json(query) => self.bound(caller, query).await?,
             Request::Prepared { handle } => self.prepared(caller, &handle)?,
-            Request::Describe(description) => return Ok((description.schema(), command.clone())),
+            Request::Describe(description) => {
+                let info = FlightInfo::new().try_with_schema(&description.schema())?;
+                let endpoint = endpoint(descriptor.cmd.clone());
+                return Ok(info.with_endpoint(endpoint).with_descriptor(descriptor));
+            }
             Request::Ticket { .. } => return Err(ticket_as_command()),
         };
         let context = self.context(caller, &statement.settings)?;
-        let schema = statement::promise(&self.runtime, context, statement.clone()).await?;
-        let statement_handle = self.signer.sign(Kind::Ticket, &caller.principal, statement);
-        Ok((schema, TicketStatementQuery { statement_handle }.as_any().encode_to_vec().into()))
+        let (schema, parts) = if statement.settings.tail {
+            let promised = tail::promise(&self.runtime, context, statement.clone()).await?;
+            // From here on: nothing may be lost between this call and the next.
+            statement.settings.tail_from = Some(promised.from.0);
+            (promised.schema, Vec::new())
+        } else {
+            // What this call asks for, not what a statement was prepared with: it is no part of what a statement means.
+            let most = parts::affordable(&statement, caller.settings.endpoints());
+            statement::promise_parts(&self.runtime, context, statement.clone(), most).await?
+        };
+        // One for all parts: they are cancelled together.
+        statement.query_id = self.engine.queries.new_id();
+        // Not `ordered`, which would say that the rows have the order of the endpoints: what is cut has no order.
+        let mut info = FlightInfo::new()
+            .try_with_schema(&schema)?
+            .with_app_metadata(statement.query_id.clone())
+            .with_descriptor(descriptor);
+        for statement in parts::apart(statement, parts) {
+            info = info.with_endpoint(self.endpoint(&caller.principal, statement));
+        }
+        Ok(info)
+    }
+
+    /// Where the rows of a statement are fetched.
+    pub(super) fn endpoint(&self, principal: &Principal, statement: SignedStatement) -> FlightEndpoint {
+        let statement_handle = self.signer.sign(Kind::Ticket, principal, statement);
+        endpoint(TicketStatementQuery { statement_handle }.as_any().encode_to_vec().into())
     }
 
     pub(super) async fn schema(
@@ -47,26 +71,53 @@ impl Service {
         caller: &Caller,
         descriptor: &FlightDescriptor,
     ) -> Result<SchemaResult> {
-        let schema = match Request::decode(&descriptor.cmd)? {
-            // The schema of a statement with parameters is known before they are bound.
-            Request::Statement { sql } => {
-                let context = self.context(caller, &caller.settings)?;
-                prepared::prepare(&self.runtime, context, sql).await?.dataset
+        let schema = match Request::of_descriptor(descriptor)? {
+            Request::Statement { sql, transaction_id } => {
+                let settings = self.settings(caller, transaction_id.as_ref())?;
+                self.schema_of(caller, SignedStatement::unbound(sql, settings)).await?
             }
             Request::Prepared { handle } => {
                 let statement = self.prepared(caller, &handle)?;
-                let context = self.context(caller, &statement.settings)?;
-                if statement.parameters.is_empty() {
-                    prepared::prepare(&self.runtime, context, statement.sql).await?.dataset
-                } else {
-                    statement::promise(&self.runtime, context, statement).await?
-                }
+                self.schema_of(caller, statement).await?
+            }
+            Request::Json(query) => {
+                let statement = self.bound(caller, query).await?;
+                self.schema_of(caller, statement).await?
             }
             Request::Describe(description) => description.schema(),
             Request::Ticket { .. } => return Err(ticket_as_command()),
         };
         Ok(SchemaResult { schema: schema_bytes(&schema)? })
     }
+
+    /// The schema of a statement with parameters is known before they are bound.
+    async fn schema_of(&self, caller: &Caller, statement: SignedStatement) -> Result<SchemaRef> {
+        let context = self.context(caller, &statement.settings)?;
+        if !statement.parameters.is_empty() {
+            return self.promised(context, statement).await;
+        }
+        let known = prepared::prepare(&self.runtime, context, statement.sql.clone()).await?;
+        if statement.settings.tail && known.parameters.fields().is_empty() {
+            // Not everything that can be planned can be followed.
+            let context = self.context(caller, &statement.settings)?;
+            return self.promised(context, statement).await;
+        }
+        Ok(known.dataset)
+    }
+
+    async fn promised(&self, context: QueryContext, statement: SignedStatement) -> Result<SchemaRef> {
+        if statement.settings.tail {
+            Ok(tail::promise(&self.runtime, context, statement).await?.schema)
+        } else {
+            statement::promise(&self.runtime, context, statement).await
+        }
+    }
+}
+
+fn endpoint(ticket: Bytes) -> FlightEndpoint {
+    FlightEndpoint::new()
+        .with_ticket(Ticket::new(ticket))
+        .with_expiration_time((SystemTime::now() + LIFETIME).into())
 }
 
 fn ticket_as_command() -> Error {

@@ -58,6 +58,65 @@ fn every_standard_code_is_there_once_with_its_own_type_and_no_other_code() {
     }
 }
 
+/// What a reader is told, of all codes that tests of the SQL itself (`tests/claims.rs`) do not cover.
+#[test]
+fn the_values_are_those_that_a_reader_can_rely_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path());
+    let infos = build(&engine(&config), &config, true).unwrap();
+    let batch = rows(&infos, vec![]).unwrap();
+    let codes = batch.column(0).as_primitive::<UInt32Type>();
+    let shown = |code: u32| {
+        let row = (0..batch.num_rows()).find(|row| codes.value(*row) == code).unwrap();
+        let value = batch.column(1).as_union().value(row);
+        arrow::util::display::array_value_to_string(&value, 0).unwrap()
+    };
+    for (code, expected) in [
+        (0, "Alula"),
+        (1, "0.0.0-test"),
+        (2, arrow::ARROW_VERSION),
+        (3, "true"),
+        (4, "true"),
+        (5, "false"),
+        (6, ""),
+        (7, ""),
+        (8, "1"),
+        (10, "false"),
+        (11, "false"),
+        (100, "60000"),
+        (502, "false"),
+        (504, "\""),
+        (513, "\\"),
+        (514, ""),
+        (529, "schema"),
+        (530, ""),
+        (531, "catalog"),
+        (532, "true"),
+        (533, "0"),
+        (534, "0"),
+        (535, "0"),
+        (536, "false"),
+        (537, "false"),
+        (567, "2"),
+        (572, "false"),
+        (573, "false"),
+        (575, "false"),
+        (576, "false"),
+    ] {
+        assert_eq!(shown(code), expected, "{code}");
+    }
+    for code in 541..=561 {
+        let expected = match code {
+            548 => "1024",
+            556 => "false",
+            557 => "262144",
+            559 | 560 => "128",
+            _ => "0",
+        };
+        assert_eq!(shown(code), expected, "{code}");
+    }
+}
+
 #[test]
 fn only_the_codes_asked_for_are_answered_and_unknown_ones_are_left_out() {
     let directory = tempfile::tempdir().unwrap();
@@ -66,4 +125,19 @@ fn only_the_codes_asked_for_are_answered_and_unknown_ones_are_left_out() {
     let batch = rows(&infos, vec![8, 0, 99_999]).unwrap();
     assert_eq!(batch.column(0).as_primitive::<UInt32Type>().values(), &[0, 8]);
     assert_eq!(rows(&infos, vec![99_999]).unwrap().num_rows(), 0);
+    // As a client could send them; an array for each would take long, and a GiB.
+    let again = rows(&infos, vec![8; 4 << 20]).unwrap();
+    assert_eq!(again.column(0).as_primitive::<UInt32Type>().values(), &[8]);
+}
+
+/// Each of these is done in `tests/tables.rs` and `ingest/tests.rs`.
+#[test]
+fn whoever_may_write_is_told_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path());
+    let infos = build(&engine(&config), &config, false).unwrap();
+    for (code, expected) in [(3, false), (10, true), (11, true), (502, true), (572, true)] {
+        let batch = rows(&infos, vec![code]).unwrap();
+        assert_eq!(batch.column(1).as_union().value(0).as_boolean().value(0), expected, "{code}");
+    }
 }

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 
@@ -53,6 +54,17 @@ fn wrappers_around_an_error_do_not_change_what_is_said() {
 }
 
 #[test]
+fn why_a_statement_was_ended_is_told_from_within_a_plan_too() {
+    let inside = |error: Error| failed(DataFusionError::External(Box::new(error)).context("in a join"));
+    check(inside(Error::Cancelled), Code::Cancelled, "cancelled");
+    let limit = Duration::from_secs(7);
+    check(inside(Error::Timeout { limit }), Code::DeadlineExceeded, "query.statement_timeout (7s)");
+    let full = std::io::Error::other("increase `datafusion.runtime.max_temp_directory_size`");
+    check(Error::Spool(full), Code::ResourceExhausted, "query.spill_limit");
+    check(Error::Spool(std::io::Error::other("/var/lib is gone")), Code::Internal, INTERNAL);
+}
+
+#[test]
 fn what_a_client_cannot_mend_gets_a_fixed_text() {
     let io = || std::io::Error::other("/var/lib/alula/data/7 is gone");
     check(failed(DataFusionError::IoError(io())), Code::Internal, INTERNAL);
@@ -87,7 +99,7 @@ fn limits_are_named_with_what_to_do() {
         Code::ResourceExhausted,
         "query.spill_limit",
     );
-    let limit = std::time::Duration::from_secs(30);
+    let limit = Duration::from_secs(30);
     check(Error::Timeout { limit }, Code::DeadlineExceeded, "query.statement_timeout (30s)");
     check(Error::StatementTooLong { found: 9, limit: 8 }, Code::ResourceExhausted, "query.max_sql_bytes");
 }
@@ -105,6 +117,13 @@ fn a_remote_tier_that_does_not_answer_is_named_and_its_address_is_not() {
 #[test]
 fn things_that_are_not_there_are_not_found() {
     check(Error::UnknownHandle, Code::NotFound, "run the statement again");
+    check(Error::UnknownTransaction, Code::NotFound, "begin another");
+    check(Error::LostWrites, Code::Aborted, "Roll back");
+    let outdated = || alula_storage::Error::from(UserTableError::Outdated);
+    check(Error::Storage(outdated()), Code::Aborted, "begin another");
+    check(failed(DataFusionError::External(outdated().into())), Code::Aborted, "begin another");
+    check(Error::CutOff, Code::Unavailable, "cut off");
+    check(Error::UnknownSession, Code::FailedPrecondition, "connect again");
     let known = vec!["logs".to_owned(), "metrics".to_owned()];
     check(Error::UnknownTable { name: "log".to_owned(), known }, Code::NotFound, "logs, metrics");
 }
@@ -125,4 +144,82 @@ fn an_unknown_column_is_answered_with_the_nearest_ones() {
     };
     let error = failed(DataFusionError::SchemaError(Box::new(error), Box::new(None)));
     check(error, Code::InvalidArgument, "there is no column servce_name; did you mean logs.service_name?");
+}
+
+#[test]
+fn every_error_of_a_client_has_its_code() {
+    use Code::{DeadlineExceeded, InvalidArgument, NotFound, ResourceExhausted, Unavailable, Unimplemented};
+    let text = || "x".to_owned();
+    for (error, code) in [
+        (Error::MalformedMessage { reason: text() }, InvalidArgument),
+        (Error::UnknownProfile { given: text() }, InvalidArgument),
+        (Error::NoStatement, InvalidArgument),
+        (Error::SeveralStatements { found: 2 }, InvalidArgument),
+        (Error::Syntax { line: 1, column: 1, message: text(), hint: text() }, InvalidArgument),
+        (Error::ReadOnly { statement: text() }, InvalidArgument),
+        (Error::NotWritable { name: text() }, InvalidArgument),
+        (Error::NotReplaceable { name: "x" }, Unimplemented),
+        (Error::RefusedRows { reason: text() }, InvalidArgument),
+        (Error::NoRoomForRows { reason: text() }, Unavailable),
+        (Error::TooManyRowsAtOnce { reason: text() }, ResourceExhausted),
+        (Error::TooManyKeptRows { limit: 1 }, ResourceExhausted),
+        (Error::ForeignSchema { name: text() }, InvalidArgument),
+        (Error::NeedsWrite { what: "INSERT" }, Code::PermissionDenied),
+        (Error::SilentIngest { limit: Duration::from_secs(1) }, DeadlineExceeded),
+        (Error::DeleteEverything { name: text() }, InvalidArgument),
+        (Error::UnsupportedDelete, InvalidArgument),
+        (Error::NotDeletable { name: text(), known: text() }, InvalidArgument),
+        (Error::NotAnUpdate, InvalidArgument),
+        (Error::MixedPlaceholders, InvalidArgument),
+        (Error::InvalidPlaceholder { given: text(), limit: 1 }, InvalidArgument),
+        (Error::UnboundParameter { name: text() }, InvalidArgument),
+        (Error::ParameterCount { expected: 1, found: 2 }, InvalidArgument),
+        (Error::MalformedParameters("x".into()), InvalidArgument),
+        (Error::Unsupported { what: text() }, Unimplemented),
+        (Error::UnknownHandle, NotFound),
+        (Error::UnknownTable { name: text(), known: vec![] }, NotFound),
+        (Error::StatementTooLong { found: 2, limit: 1 }, ResourceExhausted),
+        (Error::TooManyTokens { limit: 1 }, ResourceExhausted),
+        (Error::TooComplex { what: "x", limit: 1, advice: "x" }, ResourceExhausted),
+        (Error::TooManyParameters { limit: 1 }, ResourceExhausted),
+        (Error::ParametersTooLarge { limit: 1 }, ResourceExhausted),
+        (Error::Timeout { limit: Duration::from_secs(1) }, DeadlineExceeded),
+        (Error::ShuttingDown, Unavailable),
+    ] {
+        let words = error.to_string();
+        check(error, code, &words);
+    }
+}
+
+#[test]
+fn what_the_engine_says_by_debug_texts_is_said_in_words() {
+    let json = || "Row format support not yet implemented for: [SortField { data_type: Union([(0, Field";
+    check(failed(DataFusionError::NotImplemented(json().to_owned())), Code::InvalidArgument, "write ->>");
+    check(
+        failed(ArrowError::NotYetImplemented(json().to_owned()).into()),
+        Code::InvalidArgument,
+        "write ->>",
+    );
+    let regex = "regex parse error:\n    (\n    ^\nerror: unclosed group";
+    check(
+        failed(DataFusionError::External(regex.into())),
+        Code::InvalidArgument,
+        "not valid: unclosed group",
+    );
+    let debug = format!("Regular expression did not compile: Syntax(\n~~~\n{regex}\n~~~\n)");
+    let compute = ArrowError::ComputeError(debug).into();
+    check(failed(compute), Code::InvalidArgument, "the regular expression is not valid: unclosed group");
+    let large = "Compiled regex exceeds size limit of 10485760 bytes.";
+    check(failed(DataFusionError::External(large.into())), Code::ResourceExhausted, "too large");
+}
+
+#[test]
+fn arrow_data_that_cannot_be_read_is_told_without_panics_and_debug_texts() {
+    let arrow = |error| Error::MalformedParameters(Box::new(FlightError::Arrow(error)));
+    let invalid = ArrowError::InvalidArgumentError("offset 7 is past the end".to_owned());
+    check(arrow(invalid), Code::InvalidArgument, "not a valid Arrow stream: offset 7 is past the end");
+    let debug = ArrowError::IpcError("InvalidFlatbuffer::Plan(".to_owned());
+    assert_eq!(status(&arrow(debug)).message(), "the bound parameters are not a valid Arrow stream");
+    let panic = Error::MalformedParameters("task 7 panicked with message \"x\"".into());
+    assert_eq!(status(&panic).message(), "the bound parameters are not a valid Arrow stream");
 }

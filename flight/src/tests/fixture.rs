@@ -16,13 +16,16 @@ use arrow::datatypes::{DataType, Field, Int32Type, SchemaRef};
 use arrow::util::pretty::pretty_format_batches;
 use arrow_flight::error::FlightError;
 use arrow_flight::sql::client::FlightSqlServiceClient;
-use arrow_flight::{FlightInfo, IpcMessage};
+use arrow_flight::{Action, FlightInfo, IpcMessage};
 use futures::TryStreamExt;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::Request as Call;
+use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint, Server};
 
+use super::ledger::Ledger;
 use crate::context::QueryEngine;
 use crate::{Config, FlightSql};
 
@@ -31,8 +34,11 @@ pub(crate) type Client = FlightSqlServiceClient<Channel>;
 pub(crate) struct TestServer {
     pub(crate) flight: FlightSql,
     pub(crate) storage: Storage,
+    /// What was ingested into the tables of telemetry.
+    pub(crate) ledger: Arc<Ledger>,
     channel: Channel,
-    _directory: TempDir,
+    address: String,
+    directory: TempDir,
 }
 
 /// Nothing is replayed in these tests.
@@ -54,6 +60,8 @@ pub(crate) fn config(directory: &Path) -> Config {
         target_partitions: 2,
         signing_key: [1; 32],
         server_version: "0.0.0-test".to_owned(),
+        tail: crate::TailConfig::default(),
+        keep_alive_interval: Duration::from_secs(10),
     }
 }
 
@@ -85,22 +93,31 @@ impl TestServer {
         change(&mut config);
         let data = directory.path().to_owned();
         let storage = tokio::task::spawn_blocking(move || storage(&data)).await.unwrap();
-        let flight = FlightSql::new(storage.clone(), &config).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let server = Server::builder()
-            .layer(AuthLayer::disabled())
-            .add_service(flight.clone().into_server())
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        tokio::spawn(server);
-        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        Self { flight, storage, channel, _directory: directory }
+        let ledger = Arc::new(Ledger::default());
+        let flight = FlightSql::new(storage.clone(), Arc::clone(&ledger) as _, &config).unwrap();
+        let (address, channel) = serve(&flight, AuthLayer::disabled()).await;
+        Self { flight, storage, ledger, channel, address, directory }
+    }
+
+    /// A client that names itself so, and takes messages of 4 MiB, which is gRPC's default.
+    pub(crate) async fn client_named(&self, user_agent: &str) -> Client {
+        let endpoint = Endpoint::from_shared(self.address.clone()).unwrap();
+        let channel = endpoint.user_agent(user_agent.to_owned()).unwrap().connect().await.unwrap();
+        let inner = arrow_flight::flight_service_client::FlightServiceClient::new(channel)
+            .max_decoding_message_size(4 << 20);
+        FlightSqlServiceClient::new_from_inner(inner)
+    }
+
+    /// A client of another server with the same key and the same data.
+    pub(crate) async fn other_server(&self, auth: AuthLayer) -> Client {
+        let config =
+            Config { spill_dir: self.directory.path().join("other"), ..config(self.directory.path()) };
+        let flight = FlightSql::new(self.storage.clone(), Arc::clone(&self.ledger) as _, &config).unwrap();
+        client_of(serve(&flight, auth).await.1)
     }
 
     pub(crate) fn client(&self) -> Client {
-        let inner = arrow_flight::flight_service_client::FlightServiceClient::new(self.channel.clone())
-            .max_decoding_message_size(64 << 20);
-        FlightSqlServiceClient::new_from_inner(inner)
+        client_of(self.channel.clone())
     }
 
     /// Rows of `(timestamp, service, attributes)`; the body of row i is `body i`.
@@ -170,6 +187,41 @@ impl TestServer {
     }
 }
 
+async fn serve(flight: &FlightSql, auth: AuthLayer) -> (String, Channel) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::builder()
+        .layer(auth)
+        .add_service(flight.clone().into_server())
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(server);
+    let address = format!("http://{address}");
+    let endpoint = Endpoint::from_shared(address.clone()).unwrap();
+    let channel = endpoint.user_agent("alula/test").unwrap().connect().await.unwrap();
+    (address, channel)
+}
+
+fn client_of(channel: Channel) -> Client {
+    let inner = arrow_flight::flight_service_client::FlightServiceClient::new(channel)
+        .max_decoding_message_size(64 << 20);
+    FlightSqlServiceClient::new_from_inner(inner)
+}
+
+/// What an action answers, with the headers of the answer.
+pub(crate) async fn act(
+    client: Client,
+    name: &str,
+    body: Vec<u8>,
+    headers: &MetadataMap,
+) -> Result<(bytes::Bytes, MetadataMap), tonic::Status> {
+    let mut call = Call::new(Action { r#type: name.to_owned(), body: body.into() });
+    *call.metadata_mut() = headers.clone();
+    let answer = client.into_inner().do_action(call).await?;
+    let headers = answer.metadata().clone();
+    let results: Vec<_> = answer.into_inner().try_collect().await?;
+    Ok((results.into_iter().next().unwrap_or_default().body, headers))
+}
+
 /// The promised schema, and the batches, which have it.
 pub(crate) async fn fetch(client: &mut Client, info: FlightInfo) -> (SchemaRef, Vec<RecordBatch>) {
     let [endpoint] = &info.endpoint[..] else { panic!("one endpoint") };
@@ -189,7 +241,7 @@ pub(crate) async fn fetch(client: &mut Client, info: FlightInfo) -> (SchemaRef, 
     (promised, batches)
 }
 
-fn as_status(error: FlightError) -> tonic::Status {
+pub(crate) fn as_status(error: FlightError) -> tonic::Status {
     match error {
         FlightError::Tonic(status) => *status,
         other => panic!("{other}"),

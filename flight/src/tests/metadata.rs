@@ -36,7 +36,7 @@ async fn catalogs_schemas_and_types_are_told() {
     let other = CommandGetDbSchemas { catalog: Some("other".to_owned()), db_schema_filter_pattern: None };
     assert_eq!(one_batch(&server, server.client().get_db_schemas(other).await).await.num_rows(), 0);
     let types = one_batch(&server, server.client().get_table_types().await).await;
-    assert_eq!(texts(&types, 0), ["TABLE", "VIEW"]);
+    assert_eq!(texts(&types, 0), ["SYSTEM TABLE", "TABLE", "VIEW"]);
 }
 
 #[tokio::test]
@@ -59,11 +59,15 @@ async fn tables_are_filtered_by_pattern_and_type() {
     );
     assert_eq!(
         table_names(&server, pattern("%", None, &["BASE TABLE", "table"])).await,
-        ["logs", "metrics", "traces", "data_loss", "deletions", "ingest_rejections"]
+        ["logs", "metrics", "traces"]
+    );
+    assert_eq!(
+        table_names(&server, pattern("s%", None, &["system table"])).await,
+        ["data_loss", "deletions", "ingest_rejections", "queries"]
     );
     assert_eq!(
         table_names(&server, pattern("system", None, &[])).await,
-        ["data_loss", "deletions", "ingest_rejections"]
+        ["data_loss", "deletions", "ingest_rejections", "queries"]
     );
     assert_eq!(table_names(&server, pattern("pub%", Some("_ogs"), &["TABLE"])).await, ["logs"]);
     assert_eq!(
@@ -71,7 +75,7 @@ async fn tables_are_filtered_by_pattern_and_type() {
         [""; 0]
     );
     assert!(
-        table_names(&server, pattern("information\\_schema", None, &["VIEW"]))
+        table_names(&server, pattern("information\\_schema", None, &["SYSTEM TABLE"]))
             .await
             .contains(&"columns".to_owned())
     );
@@ -96,6 +100,7 @@ async fn a_table_schema_is_that_of_its_rows() {
         ("span\\_links", "span_links"),
         ("data\\_loss", "system.data_loss"),
         ("ingest_rejections", "system.ingest_rejections"),
+        ("queries", "system.queries"),
     ] {
         let command = CommandGetTables {
             table_name_filter_pattern: Some(table.to_owned()),
@@ -107,6 +112,24 @@ async fn a_table_schema_is_that_of_its_rows() {
         let told = arrow::datatypes::Schema::try_from(IpcMessage(bytes.to_vec().into())).unwrap();
         let rows = server.rows(&format!("SELECT * FROM {sql_name}")).await;
         assert_eq!(shape(&told), shape(&rows[0].schema()), "{sql_name}");
+    }
+}
+
+#[tokio::test]
+async fn the_columns_of_tables_of_the_tenants_own_can_be_written() {
+    let server = TestServer::start().await;
+    let created = server.client().execute_update("CREATE TABLE mine (x INT)".to_owned(), None).await;
+    created.unwrap();
+    for (table, is_read_only) in [("mine", "0"), ("logs", "1")] {
+        let command = CommandGetTables {
+            table_name_filter_pattern: Some(table.to_owned()),
+            include_schema: true,
+            ..CommandGetTables::default()
+        };
+        let batch = one_batch(&server, server.client().get_tables(command).await).await;
+        let bytes = batch.column(4).as_binary::<i32>().value(0);
+        let told = arrow::datatypes::Schema::try_from(IpcMessage(bytes.to_vec().into())).unwrap();
+        assert_eq!(told.field(0).metadata()["ARROW:FLIGHT:SQL:IS_READ_ONLY"], is_read_only, "{table}");
     }
 }
 
@@ -139,4 +162,140 @@ async fn keys_are_empty_and_server_facts_are_not() {
     assert_eq!(infos.num_rows(), 1);
     let all = one_batch(&server, client.get_sql_info(vec![]).await).await;
     assert!(all.num_rows() > 80, "{}", all.num_rows());
+}
+
+/// The schemas as the specification has them, a `*` for what cannot be null.
+#[tokio::test]
+async fn every_metadata_schema_is_the_specified_one() {
+    let server = TestServer::start().await;
+    let mut client = server.client();
+    let table = || "logs".to_owned();
+    let tables = |include_schema| CommandGetTables { include_schema, ..CommandGetTables::default() };
+    let keys = "pk_catalog_name:Utf8 pk_db_schema_name:Utf8 pk_table_name:Utf8* pk_column_name:Utf8* \
+                fk_catalog_name:Utf8 fk_db_schema_name:Utf8 fk_table_name:Utf8* fk_column_name:Utf8* \
+                key_sequence:Int32* fk_key_name:Utf8 pk_key_name:Utf8 update_rule:UInt8* delete_rule:UInt8*";
+    for (info, expected) in [
+        (client.get_catalogs().await, "catalog_name:Utf8*"),
+        (
+            client.get_db_schemas(CommandGetDbSchemas::default()).await,
+            "catalog_name:Utf8 db_schema_name:Utf8*",
+        ),
+        (
+            client.get_tables(tables(false)).await,
+            "catalog_name:Utf8 db_schema_name:Utf8 table_name:Utf8* table_type:Utf8*",
+        ),
+        (
+            client.get_tables(tables(true)).await,
+            "catalog_name:Utf8 db_schema_name:Utf8 table_name:Utf8* table_type:Utf8* table_schema:Binary*",
+        ),
+        (client.get_table_types().await, "table_type:Utf8*"),
+        (
+            client.get_primary_keys(CommandGetPrimaryKeys { table: table(), ..Default::default() }).await,
+            "catalog_name:Utf8 db_schema_name:Utf8 table_name:Utf8* column_name:Utf8* key_sequence:Int32* key_name:Utf8",
+        ),
+        (
+            client.get_imported_keys(CommandGetImportedKeys { table: table(), ..Default::default() }).await,
+            keys,
+        ),
+        (
+            client.get_exported_keys(CommandGetExportedKeys { table: table(), ..Default::default() }).await,
+            keys,
+        ),
+        (
+            client
+                .get_cross_reference(CommandGetCrossReference {
+                    pk_table: table(),
+                    fk_table: table(),
+                    ..Default::default()
+                })
+                .await,
+            keys,
+        ),
+        (
+            client.get_sql_info(vec![]).await,
+            "info_name:UInt32* value:Union(Dense, 0: (\"string_value\": non-null Utf8), 1: (\"bool_value\": non-null Boolean), \
+             2: (\"bigint_value\": non-null Int64), 3: (\"int32_bitmask\": non-null Int32), \
+             4: (\"string_list\": non-null List(Utf8)), \
+             5: (\"int32_to_int32_list_map\": non-null Map(\"entries\": non-null Struct(\"keys\": non-null Int32, \
+             \"values\": List(Int32)), unsorted)))*",
+        ),
+        (
+            client.get_xdbc_type_info(CommandGetXdbcTypeInfo { data_type: None }).await,
+            "type_name:Utf8* data_type:Int32* column_size:Int32 literal_prefix:Utf8 literal_suffix:Utf8 \
+             create_params:List(non-null Utf8) nullable:Int32* case_sensitive:Boolean* searchable:Int32* \
+             unsigned_attribute:Boolean fixed_prec_scale:Boolean* auto_increment:Boolean local_type_name:Utf8 \
+             minimum_scale:Int32 maximum_scale:Int32 sql_data_type:Int32* datetime_subcode:Int32 \
+             num_prec_radix:Int32 interval_precision:Int32",
+        ),
+    ] {
+        let batch = one_batch(&server, info).await;
+        let schema = batch.schema();
+        let fields = schema.fields().iter().map(|field| {
+            assert!(field.metadata().is_empty(), "{field}");
+            let required = if field.is_nullable() { "" } else { "*" };
+            format!("{}:{}{required}", field.name(), field.data_type())
+        });
+        assert_eq!(fields.collect::<Vec<_>>().join(" "), expected);
+        assert!(schema.metadata().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn every_column_that_the_server_has_says_what_it_holds() {
+    let server = TestServer::start().await;
+    let command = CommandGetTables { include_schema: true, ..CommandGetTables::default() };
+    let batch = one_batch(&server, server.client().get_tables(command).await).await;
+    assert!(batch.num_rows() >= 15);
+    for row in 0..batch.num_rows() {
+        let bytes = batch.column(4).as_binary::<i32>().value(row);
+        let schema = arrow::datatypes::Schema::try_from(IpcMessage(bytes.to_vec().into())).unwrap();
+        let (db_schema, table) = (texts(&batch, 1)[row], texts(&batch, 2)[row]);
+        for field in schema.fields() {
+            let about = |key: &str| field.metadata().get(&format!("ARROW:FLIGHT:SQL:{key}"));
+            assert!(
+                about("REMARKS").is_some_and(|text| !text.is_empty()),
+                "{db_schema}.{table}.{}",
+                field.name()
+            );
+            assert_eq!(about("TABLE_NAME").map(String::as_str), Some(table));
+            assert_eq!(about("SCHEMA_NAME").map(String::as_str), Some(db_schema));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_column_of_a_result_names_its_table_and_has_no_remarks() {
+    let server = TestServer::start().await;
+    let origins = async |sql: &str| {
+        let batches = server.rows(sql).await;
+        let schema = batches[0].schema();
+        let origin = |field: &std::sync::Arc<arrow::datatypes::Field>| {
+            let about = |key: &str| field.metadata().get(&format!("ARROW:FLIGHT:SQL:{key}")).cloned();
+            assert_eq!(about("REMARKS"), None);
+            match (about("CATALOG_NAME"), about("SCHEMA_NAME"), about("TABLE_NAME")) {
+                (Some(catalog), Some(schema), Some(table)) => format!("{catalog}.{schema}.{table}"),
+                (None, None, None) => "-".to_owned(),
+                other => panic!("{other:?}"),
+            }
+        };
+        schema.fields().iter().map(origin).collect::<Vec<_>>().join(" ")
+    };
+    for (sql, expected) in [
+        ("SELECT body FROM logs WHERE body > 'a' ORDER BY body LIMIT 1", "alula.public.logs"),
+        ("SELECT l.body, body || 'x', body AS b FROM logs AS l", "alula.public.logs - -"),
+        ("SELECT service_name, count(*) FROM logs GROUP BY service_name", "alula.public.logs -"),
+        ("SELECT DISTINCT service_name FROM (SELECT service_name FROM traces)", "alula.public.traces"),
+        (
+            "WITH t AS (SELECT name FROM traces) SELECT t.name, l.body FROM t JOIN logs l ON l.body = t.name",
+            "alula.public.traces alula.public.logs",
+        ),
+        ("SELECT body, row_number() OVER (ORDER BY timestamp) FROM alula.public.logs", "alula.public.logs -"),
+        ("SELECT signal FROM system.data_loss", "alula.system.data_loss"),
+        ("SELECT body FROM logs UNION ALL SELECT name FROM traces", "-"),
+        ("SELECT body FROM logs WHERE body IN (SELECT name FROM traces)", "alula.public.logs"),
+        ("SELECT event_name, timestamp FROM span_events", "- -"),
+        ("SELECT 1", "-"),
+    ] {
+        assert_eq!(origins(sql).await, expected, "{sql}");
+    }
 }

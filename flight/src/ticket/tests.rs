@@ -10,7 +10,12 @@ fn signer() -> Signer {
 fn statement() -> SignedStatement {
     let mut settings = Settings::default();
     settings.set_wire_profile(Profile::Native);
-    SignedStatement { sql: "SELECT $1".to_owned(), parameters: Bytes::from_static(b"row"), settings }
+    SignedStatement {
+        sql: "SELECT $1".to_owned(),
+        parameters: Bytes::from_static(b"row"),
+        settings,
+        query_id: "a query".to_owned(),
+    }
 }
 
 fn body(principal: &Principal) -> Body {
@@ -23,11 +28,19 @@ fn body(principal: &Principal) -> Body {
         parameters: Bytes::new(),
         expires: unix_seconds(SystemTime::now()) + 60,
         settings: Settings::default(),
+        nonce: 0,
+        query_id: String::new(),
     }
 }
 
+#[test]
+fn no_two_servers_make_the_same_handle() {
+    let handle = || signer().sign(Kind::Prepared, &Principal::unauthenticated(), statement());
+    assert_ne!(handle(), handle());
+}
+
 fn accepted(signer: &Signer, body: &Body) -> bool {
-    signer.verify(&[Kind::Ticket], &Principal::unauthenticated(), &signer.seal(body)).is_ok()
+    signer.verify(&[Kind::Ticket], &Principal::unauthenticated(), &signer.seal.seal(body)).is_ok()
 }
 
 #[test]
@@ -52,6 +65,11 @@ fn a_handle_with_any_bit_flipped_or_byte_missing_is_unknown() {
     for length in 0..handle.len() {
         assert!(signer().verify(&KINDS, &principal, &handle[..length]).is_err(), "{length} bytes");
     }
+    // The second is a field that nobody knows.
+    for suffix in [&[0][..], &[0x18, 0]] {
+        let longer = [&handle[..], suffix].concat();
+        assert!(signer().verify(&KINDS, &principal, &longer).is_err(), "{suffix:?}");
+    }
 }
 
 #[test]
@@ -59,8 +77,8 @@ fn a_handle_of_another_key_kind_tenant_subject_version_or_time_is_unknown() {
     let principal = Principal::unauthenticated();
     let good = body(&principal);
     assert!(accepted(&signer(), &good));
-    assert!(signer().verify(&KINDS, &principal, &Signer::new(&[8; 32]).seal(&good)).is_err());
-    assert!(signer().verify(&[Kind::Prepared], &principal, &signer().seal(&good)).is_err());
+    assert!(signer().verify(&KINDS, &principal, &Signer::new(&[8; 32]).seal.seal(&good)).is_err());
+    assert!(signer().verify(&[Kind::Prepared], &principal, &signer().seal.seal(&good)).is_err());
     for bad in [
         Body { tenant: "other".to_owned(), ..good.clone() },
         Body { subject: "other".to_owned(), ..good.clone() },

@@ -10,9 +10,11 @@ use datafusion::common::plan_datafusion_err;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::SessionState;
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{Expr, Function, FunctionArguments, Value, visit_expressions_mut};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, Function, FunctionArguments, Value, visit_expressions_mut,
+};
 
-use crate::parameters::Bound;
+use crate::parameters::{Bound, Row};
 use crate::parse::{count_operators, parse_expression};
 use crate::{Error, Result};
 
@@ -60,8 +62,29 @@ fn moment(function: &Function) -> Option<DataType> {
     }
 }
 
-/// Puts the values of parameters in their place.
-pub(super) fn bound(mut condition: Expr, bound: &Bound) -> Result<Expr> {
+/// Puts the values of parameters in their place. What any row of them hits is hit.
+pub(super) fn bound(condition: &Expr, bound: &Bound) -> Result<Expr> {
+    if bound.num_rows() == 1 {
+        return bound_to(condition.clone(), &bound.row(0)?);
+    }
+    // More than this would be refused later, and take time until then.
+    if bound.num_rows() > MAX_OPERATORS {
+        return Err(too_complex());
+    }
+    let mut any = None;
+    for index in 0..bound.num_rows() {
+        let one = Expr::Nested(Box::new(bound_to(condition.clone(), &bound.row(index)?)?));
+        any = Some(match any {
+            None => one,
+            Some(others) => {
+                Expr::BinaryOp { left: Box::new(others), op: BinaryOperator::Or, right: Box::new(one) }
+            }
+        });
+    }
+    Ok(any.unwrap_or_else(|| Expr::value(Value::Boolean(false))))
+}
+
+fn bound_to(mut condition: Expr, bound: &Row) -> Result<Expr> {
     let replaced = visit_expressions_mut(&mut condition, |expr| {
         let Expr::Value(value) = expr else { return ControlFlow::Continue(()) };
         let Value::Placeholder(name) = &value.value else { return ControlFlow::Continue(()) };
@@ -105,6 +128,7 @@ fn literal(value: &ScalarValue) -> Result<Expr> {
             Some(_) => "TIMESTAMP WITH TIME ZONE",
             None => "TIMESTAMP",
         },
+        V::IntervalMonthDayNano(_) | V::IntervalDayTime(_) | V::IntervalYearMonth(_) => "INTERVAL",
         other => {
             let what = format!("a parameter of type {} in DELETE", other.data_type());
             return Err(Error::Unsupported { what });
@@ -122,15 +146,19 @@ fn literal(value: &ScalarValue) -> Result<Expr> {
 pub(super) fn text(condition: &Expr) -> Result<String> {
     let text = condition.to_string();
     if count_operators(&text)? > MAX_OPERATORS {
-        return Err(Error::TooComplex {
-            what: "operators in the condition of DELETE",
-            limit: MAX_OPERATORS,
-            advice: "write IN (...) instead of many OR, or delete in several statements",
-        });
+        return Err(too_complex());
     }
     match parse_expression(&text) {
         Ok(read) if read == *condition => Ok(text),
         _ => Err(Error::Unsupported { what: "this way to write the condition of DELETE".to_owned() }),
+    }
+}
+
+fn too_complex() -> Error {
+    Error::TooComplex {
+        what: "operators in the condition of DELETE",
+        limit: MAX_OPERATORS,
+        advice: "write IN (...) instead of many OR or of many rows of parameters, or delete in several statements",
     }
 }
 

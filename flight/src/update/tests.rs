@@ -163,6 +163,31 @@ async fn a_prepared_delete_is_told_apart_and_takes_values() {
     assert!(error.contains("$1 has no value"), "{error}");
 }
 
+/// As `executemany` does it: the rows are one deletion, or none.
+#[tokio::test]
+async fn several_rows_of_values_are_deleted_together_or_not_at_all() {
+    let server = server_with_logs().await;
+    let mut client = server.client();
+    let sql = "DELETE FROM logs WHERE service_name = ? AND timestamp < to_timestamp(0) + INTERVAL ?";
+    let mut prepared = client.prepare(sql.to_owned(), None).await.unwrap();
+    let rows = |names: Vec<&str>, intervals: Vec<&str>| {
+        let columns: [(&str, ArrayRef); 2] =
+            [("0", Arc::new(StringArray::from(names))), ("1", Arc::new(StringArray::from(intervals)))];
+        RecordBatch::try_from_iter(columns).unwrap()
+    };
+    prepared.set_parameters(rows(vec!["web"; 150], vec!["1 day"; 150])).unwrap();
+    let refused = prepared.execute_update().await.unwrap_err().to_string();
+    assert!(refused.contains("many rows of parameters"), "{refused}");
+    prepared.set_parameters(rows(vec![], vec![])).unwrap();
+    assert_eq!(prepared.execute_update().await.unwrap(), 0);
+    assert_eq!(number(&server, "SELECT count(*) FROM logs").await, 4);
+    let three = rows(vec!["web", "api", "api"], vec!["3500 milliseconds", "1.5 seconds", "1 second"]);
+    prepared.set_parameters(three).unwrap();
+    assert_eq!(prepared.execute_update().await.unwrap(), 2);
+    assert_eq!(number(&server, "SELECT count(*) FROM system.deletions").await, 1);
+    assert_eq!(number(&server, "SELECT count(*) FROM logs").await, 2);
+}
+
 #[tokio::test]
 async fn preparing_says_whether_a_statement_changes_something() {
     /// The field that arrow-flight's type lacks.
@@ -341,7 +366,7 @@ fn values_become_literals_of_their_own_type() {
     let Statement::Statement(statement) = parsed.statement else { panic!() };
     let SqlStatement::Delete(delete) = *statement else { panic!() };
     let (_, condition) = deleted_rows(delete).unwrap();
-    let text = condition::text(&condition::bound(condition, &bound).unwrap()).unwrap();
+    let text = condition::text(&condition::bound(&condition, &bound).unwrap()).unwrap();
     assert_eq!(
         text,
         "f(CAST('NaN' AS DOUBLE), CAST('-1.5e300' AS DOUBLE), -(-9223372036854775808), NULL, \

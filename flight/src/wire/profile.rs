@@ -34,6 +34,10 @@ impl Profile {
             .map(|(profile, _)| profile)
     }
 
+    pub(crate) fn name(self) -> &'static str {
+        Self::NAMES.into_iter().find(|(profile, _)| *profile == self).map_or("", |(_, name)| name)
+    }
+
     /// All names, for a message.
     pub(crate) fn names() -> impl Iterator<Item = &'static str> {
         Self::NAMES.into_iter().map(|(_, name)| name)
@@ -48,7 +52,8 @@ impl Profile {
             ("grpc-java-", Profile::JdbcUnzoned),
             // Behind ADBC, which names this library too, so it is Grafana.
             ("grpc-go/", Profile::Bi),
-            ("tonic/", Profile::Native),
+            // Our own. Others in Rust hand batches on to readers that may know less.
+            ("alula/", Profile::Native),
         ];
         KNOWN.into_iter().find(|(name, _)| agent.contains(name)).map_or(Self::Safe, |(_, profile)| profile)
     }

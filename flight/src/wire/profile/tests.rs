@@ -8,6 +8,7 @@ fn the_user_agent_decides() {
         ("grpc-java-netty/1.71.0", Profile::JdbcUnzoned),
         ("grpc-go/1.80.0", Profile::Bi),
         ("alula/0.1.0 tonic/0.14.6", Profile::Native),
+        ("tonic/0.14.6", Profile::Safe),
         ("grpc-c++/1.80.0 grpc-c/54.0.0 (linux; chttp2)", Profile::Safe),
         ("grpc-node-js/1.14.0", Profile::Safe),
         ("", Profile::Safe),
