@@ -6,10 +6,11 @@
 //! | `request.rs` | what the three signals have in common |
 //! | `json_text.rs` | requests as JSON text |
 //! | `body.rs` | `http_body`, `grpc_message`: bodies in pieces |
+//! | `flight.rs` | `flight_command`, `flight_put`: what clients of Flight SQL send |
 //! | `memory.rs` | how much memory a step takes |
 //!
 //! The generator of requests, the inverse of the conversion and the JSON encoder are those of the unit tests of
-//! `alula-ingest`, included by their paths.
+//! `alula-ingest`, included by their paths. So are two modules of `alula-flight`: the crate needs DataFusion, and they do not.
 
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,7 @@ mod body;
 mod conversion;
 #[path = "../../ingest/src/convert/tests/draw.rs"]
 mod draw;
+mod flight;
 mod json_text;
 mod memory;
 mod request;
@@ -26,3 +28,7 @@ mod restore;
 
 pub use body::{grpc_message, http_body};
 pub use conversion::{json, protobuf, round_trip};
+pub use flight::{flight_command, flight_put};
+
+// What the modules of alula-flight take from their crate.
+use flight::{Error, Result};
