@@ -44,7 +44,7 @@ def test_dbeaver_browses_from_the_connection_to_the_rows(jdbc):
         assert (found["product"], found["quote"], found["escape"]) == ("Alula", '"', "\\")
         # Without a word for catalogs the tree of DBeaver shows none.
         assert (found["catalog term"], found["schema term"]) == ("catalog", "schema")
-        assert found["catalogs"] == ["alula"] and found["types"] == ["TABLE", "VIEW"]
+        assert found["catalogs"] == ["alula"] and found["types"] == ["SYSTEM TABLE", "TABLE", "VIEW"]
         assert found["schemas"].keys() == {"information_schema", "public", "system"}
         public = found["schemas"]["public"]
         assert {*TABLES, *VIEWS} <= public.keys()
@@ -57,7 +57,8 @@ def test_dbeaver_browses_from_the_connection_to_the_rows(jdbc):
 def test_a_column_has_its_comment(jdbc):
     with expected(f"jdbc/{jdbc.release}-remarks"):
         for name, _, _, remarks in jdbc.ask("browse")["schemas"]["public"]["logs"]["columns"]:
-            assert remarks, name
+            # 18.2.0 does not hand them on.
+            assert bool(remarks) == (jdbc.release != "18.2.0"), name
 
 
 @pytest.mark.parametrize("table", TABLES)

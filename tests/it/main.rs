@@ -12,9 +12,12 @@
 //! | `deletion.rs` | `DELETE` and `VACUUM`: who may, what goes, and that nothing of others does |
 //! | `query.rs` | the queries of the README; the same rows from the buffer and from files; streaming |
 //! | `metric_functions.rs` | functions over data points, views, and every statement of `docs/sql.md` |
+//! | `long_queries.rs` | who sees, cancels and polls the queries of whom |
+//! | `endpoints.rs` | a big result by several clients at once |
 //! | `prepared.rs`, `metadata.rs` | the parts of Flight SQL that drivers use |
 //! | `exporter.rs` | what the official Rust exporter sends comes back, by every protocol |
 //! | `bad_input.rs` | each mistake gets its own error, and the server stays up |
+//! | `backfill.rs` | rows of Arrow clients in the tables of telemetry |
 //! | `backup.rs` | a running server backed up and restored, and what goes wrong there |
 //! | `verify.rs` | damaged files and catalogs: what queries, the start and `alula verify` say |
 //! | `loss.rs` | a loss degrades health until an operator acknowledges it |
@@ -28,14 +31,17 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod auth;
+mod backfill;
 mod backup;
 mod bad_input;
 mod cli;
 mod compat;
 mod deletion;
+mod endpoints;
 mod exporter;
 mod fixture;
 mod ingest;
+mod long_queries;
 mod loss;
 mod metadata;
 mod metric_functions;

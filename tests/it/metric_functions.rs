@@ -117,7 +117,7 @@ fn paying() -> Span {
 }
 
 /// The data that the examples of `docs/sql.md` are about.
-async fn send_examples(client: &Client) {
+pub(crate) async fn send_examples(client: &Client) {
     let slow = vec![exemplar(ExemplarValue::AsDouble(0.75), 1), exemplar(ExemplarValue::AsInt(0), 3)];
     let checkout = vec![
         durations(&[0.1, 0.5, 1.0], &[5, 3, 1, 1], None, slow),

@@ -130,7 +130,7 @@ browsing.asks(
     [["alula", "information_schema"], ["alula", "public"], ["alula", "system"]],
 )
 browsing.add("tables", "tables and views", "tables", tables)
-browsing.asks("types", "types of tables", "table_types", ["TABLE", "VIEW"])
+browsing.asks("types", "types of tables", "table_types", ["SYSTEM TABLE", "TABLE", "VIEW"])
 browsing.add("columns", "columns of a table", "columns", columns)
 browsing.asks("keys", "primary keys (there are none)", "keys", [], table="logs")
 

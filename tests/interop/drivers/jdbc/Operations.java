@@ -110,7 +110,17 @@ final class Operations {
 
     /** A connection with the property `catalog`, which the driver makes an option of the session of. */
     private Object catalog(String name) throws SQLException {
-        return selectOne(Map.of("token", token, "catalog", name));
+        Connection opened = connect(Map.of("token", token, "catalog", name));
+        Object value = onlyValue(opened, "SELECT 1");
+        try {
+            opened.close();
+        } catch (SQLException closedTwice) {
+            // The driver ends the session again when its channel is gone, and tells of that.
+            if (!closedTwice.getMessage().contains("Channel shutdown invoked")) {
+                throw closedTwice;
+            }
+        }
+        return value;
     }
 
     private Object info() throws SQLException {
