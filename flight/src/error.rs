@@ -53,7 +53,9 @@ pub enum Error {
     )]
     LostWrites,
 
-    #[error("{limit} transactions have writes that are not committed, and more cannot: commit or roll back")]
+    #[error(
+        "{limit} transactions of the tenant have writes that are not committed, and more cannot: commit or roll back"
+    )]
     TooManyTransactions { limit: usize },
 
     #[error(
@@ -105,7 +107,7 @@ pub enum Error {
 
     #[error(
         "alula is read-only over SQL but for tables of your own, so {statement} is not accepted: send SELECT, WITH, EXPLAIN, \
-         SHOW, DESCRIBE, CREATE TABLE, INSERT or DROP TABLE"
+         SHOW, DESCRIBE, CREATE TABLE, INSERT or DROP TABLE, or as an administrator DELETE or VACUUM"
     )]
     ReadOnly { statement: String },
 

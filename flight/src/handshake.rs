@@ -1,8 +1,9 @@
 //! `Handshake`: the credential that was checked, given back as a bearer token.
 //!
 //! JDBC and ODBC call it even when they hold a token, and take the token from the answer's headers; others look in its one
-//! message. It is not in the trailers too: ADBC puts headers and trailers together and sends all that it finds there. A credential in the headers was checked by the layer in front, and then what the client
-//! sends as a message does not matter, nor whether it sends one. Only old clients have their credential in that message.
+//! message. It is not in the trailers too: ADBC puts headers and trailers together and sends all that it finds there.
+//! A credential in the headers was checked by the layer in front, and then what the client sends as a message does not
+//! matter, nor whether it sends one. Only old clients have their credential in that message.
 //! A server without authentication gives back whatever came.
 
 use std::time::Duration;

@@ -1,8 +1,9 @@
 //! From SQL text to one statement that may be planned.
 //!
 //! The text is cut into tokens once. On the tokens the size is limited, before a tree is built that may be too deep even
-//! to drop (planning is recursive and slower than linear), and `?` is numbered: DataFusion would take all `?` of a statement for one and the same parameter. The
-//! parser then gets the tokens with their places in the original text, so error positions are the user's.
+//! to drop (planning is recursive and slower than linear), and `?` is numbered: DataFusion would take all `?` of a
+//! statement for one and the same parameter. The parser then gets the tokens with their places in the original text, so
+//! error positions are the user's.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;

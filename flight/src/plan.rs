@@ -1,4 +1,4 @@
-//! From SQL text to rows: the only path there is.
+//! From SQL text to rows: the only path there is. Statements that change something leave it once they are parsed: `update.rs`.
 //!
 //! ```text
 //! text -> tokens, limits -> one statement that reads -> logical plan -> SQLOptions check -> values of parameters

@@ -93,11 +93,6 @@ impl Service {
     fn reader<T>(&self, call: &Call<T>) -> Result<Caller, Status> {
         Caller::reader(call, &self.sessions).map_err(|error| status(&error))
     }
-
-    fn not_built<T, A>(&self, call: &Call<T>, name: &str) -> Answer<A> {
-        self.reader(call)?;
-        Err(status(&Error::Unsupported { what: name.to_owned() }))
-    }
 }
 
 #[tonic::async_trait]
@@ -149,7 +144,8 @@ impl FlightService for Service {
     }
 
     async fn do_exchange(&self, call: Call<Streaming<FlightData>>) -> Answer<Self::DoExchangeStream> {
-        self.not_built(&call, "DoExchange")
+        self.reader(&call)?;
+        Err(status(&Error::Unsupported { what: "DoExchange".to_owned() }))
     }
 
     async fn do_action(&self, call: Call<Action>) -> Answer<Self::DoActionStream> {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use alula_storage::{MAX_USER_TABLE_COLUMNS, MAX_USER_TABLE_NAME_BYTES};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UnionArray};
@@ -18,30 +19,14 @@ use arrow_flight::sql::{
     SupportedSqlGrammar,
 };
 
-use crate::Result;
 use crate::context::{Config, QueryContext, QueryEngine};
 use crate::metadata::failed;
 use crate::parse::MAX_TABLES;
-use crate::transaction::LIFETIME;
+use crate::{Result, ticket, transaction};
 
 /// Words that have a meaning here and none in SQL:2003.
-const KEYWORDS: [&str; 17] = [
-    "ANTI",
-    "DESCRIBE",
-    "EXCLUDE",
-    "EXPLAIN",
-    "FORMAT",
-    "ILIKE",
-    "LIMIT",
-    "OFFSET",
-    "QUALIFY",
-    "RECURSIVE",
-    "REGEXP",
-    "RLIKE",
-    "SEMI",
-    "SHOW",
-    "TRY_CAST",
-    "VACUUM",
+const KEYWORDS: [&str; 12] = [
+    "ANTI", "EXPLAIN", "FORMAT", "ILIKE", "LIMIT", "OFFSET", "QUALIFY", "SEMI", "SHOW", "TRY_CAST", "VACUUM",
     "VERBOSE",
 ];
 
@@ -110,8 +95,6 @@ fn build(engine: &QueryEngine, config: &Config, is_read_only: bool) -> Result<Sq
 }
 
 fn server(infos: &mut SqlInfoDataBuilder, config: &Config, can_write: bool) {
-    let timeout =
-        config.statement_timeout.map_or(0, |limit| i32::try_from(limit.as_millis()).unwrap_or(i32::MAX));
     infos.append(SqlInfo::FlightSqlServerName, "Alula");
     infos.append(SqlInfo::FlightSqlServerVersion, config.server_version.as_str());
     infos.append(SqlInfo::FlightSqlServerArrowVersion, arrow::ARROW_VERSION);
@@ -123,9 +106,10 @@ fn server(infos: &mut SqlInfoDataBuilder, config: &Config, can_write: bool) {
     infos.append(SqlInfo::FlightSqlServerCancel, true);
     infos.append(SqlInfo::FlightSqlServerBulkIngestion, can_write);
     infos.append(SqlInfo::FlightSqlServerIngestTransactionsSupported, can_write);
-    infos.append(SqlInfo::FlightSqlServerStatementTimeout, timeout);
-    let transaction_ms = i32::try_from(LIFETIME.as_millis()).unwrap_or(i32::MAX);
-    infos.append(SqlInfo::FlightSqlServerTransactionTimeout, transaction_ms);
+    // How long handles of prepared statements and transactions are good for. What a transaction has written is kept for less.
+    let milliseconds = |lifetime: Duration| i32::try_from(lifetime.as_millis()).unwrap_or(i32::MAX);
+    infos.append(SqlInfo::FlightSqlServerStatementTimeout, milliseconds(ticket::LIFETIME));
+    infos.append(SqlInfo::FlightSqlServerTransactionTimeout, milliseconds(transaction::LIFETIME));
     infos.append(SqlInfo::SqlDdlCatalog, false);
     infos.append(SqlInfo::SqlDdlSchema, false);
     infos.append(SqlInfo::SqlDdlTable, can_write);

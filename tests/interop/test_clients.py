@@ -346,7 +346,7 @@ def test_the_wrong_number_of_parameters_is_an_error(adbc):
     fails(lambda: query(adbc, "SELECT 1", (1,)), AdbcStatusCode.INVALID_ARGUMENT, "0 parameters")
 
 
-def test_what_is_not_built_says_so(flight):
+def test_what_is_not_supported_says_so(flight):
     plan = messages.ActionCreatePreparedStatementRequest()
     with pytest.raises(pa.ArrowNotImplementedError, match="not supported"):
         list(flight.client.do_action(flight_action("CreatePreparedSubstraitPlan", plan), flight.options))

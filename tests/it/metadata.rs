@@ -262,7 +262,7 @@ async fn information_schema_describes_the_tables() {
 }
 
 #[tokio::test]
-async fn what_is_not_built_says_so_by_name() {
+async fn what_is_not_supported_says_so_by_name() {
     let server = TestServer::start().await;
     let client = server.client("acme").await;
     for action in ["CreatePreparedSubstraitPlan", "no such action"] {

@@ -17,7 +17,8 @@ impl Service {
     pub(super) async fn put(&self, caller: &Caller, mut messages: Streaming<FlightData>) -> Result<Bytes> {
         let no_command = || Error::MalformedMessage { reason: "the first message has no command".to_owned() };
         let first = messages.next().await.ok_or_else(no_command)?;
-        let mut first = first.map_err(|status| Error::MalformedParameters(Box::new(status)))?;
+        let unread = |_| Error::MalformedMessage { reason: "the first message cannot be read".to_owned() };
+        let mut first = first.map_err(unread)?;
         let descriptor = first.flight_descriptor.take().ok_or_else(no_command)?;
         let messages = futures::stream::iter([Ok(first)]).chain(messages);
         match decode(&descriptor.cmd)? {

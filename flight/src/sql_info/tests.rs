@@ -83,7 +83,7 @@ fn the_values_are_those_that_a_reader_can_rely_on() {
         (8, "1"),
         (10, "false"),
         (11, "false"),
-        (100, "60000"),
+        (100, "3600000"),
         (502, "false"),
         (504, "\""),
         (513, "\\"),

@@ -161,7 +161,7 @@ async fn the_json_ticket_of_influxdb_is_answered_with_its_values_bound() {
 }
 
 #[tokio::test]
-async fn what_is_not_built_says_so() {
+async fn what_is_not_supported_says_so() {
     let server = TestServer::start().await;
     let mut client = server.client().into_inner();
     let plan = CommandStatementSubstraitPlan { plan: None, transaction_id: None }.as_any();

@@ -14,7 +14,7 @@ pub(crate) enum Profile {
     Native = 2,
     /// Java Database Connectivity: unsigned numbers as the next larger signed ones.
     Jdbc = 3,
-    /// The JDBC driver up to 18, which cannot read a timestamp with a zone: all are in UTC, and do not say so.
+    /// The JDBC driver up to 18, of which 18.3 cannot read a timestamp with a zone: all are in UTC, and do not say so.
     JdbcUnzoned = 4,
 }
 

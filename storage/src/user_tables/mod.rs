@@ -41,7 +41,7 @@ pub use schema::{MAX_USER_TABLE_COLUMNS, MAX_USER_TABLE_NAME_BYTES, is_reserved_
 pub(crate) use schema::{decode_schema, encode_schema};
 pub use table::{UserTable, UserTables};
 pub use transaction::{CreateMode, UserTransaction};
-pub use writer::{UserTableWriter, WrittenRows};
+use writer::{UserTableWriter, WrittenRows};
 
 #[cfg(test)]
 pub(crate) mod testing;

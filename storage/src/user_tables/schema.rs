@@ -23,7 +23,7 @@ use crate::parquet::value_bytes;
 
 /// Columns that a table may have, the fields of nested ones counted.
 pub const MAX_USER_TABLE_COLUMNS: usize = 1_024;
-/// The longest name of one.
+/// The longest name of a table.
 pub const MAX_USER_TABLE_NAME_BYTES: usize = 128;
 /// The longest name of a column or field.
 pub(super) const MAX_COLUMN_NAME_BYTES: usize = 1 << 10;

@@ -28,11 +28,6 @@ impl UserTable {
         &self.schema
     }
 
-    /// Units: nanoseconds since the Unix epoch.
-    pub fn created_ns(&self) -> i64 {
-        self.created_ns
-    }
-
     pub fn num_rows(&self) -> u64 {
         self.files.iter().map(|file| file.num_rows).sum()
     }

@@ -69,7 +69,7 @@ impl UserTransaction {
     }
 
     /// Whether it changed anything.
-    pub fn is_changed(&self) -> bool {
+    fn is_changed(&self) -> bool {
         !Arc::ptr_eq(&self.base, &self.tables)
     }
 
@@ -119,7 +119,7 @@ impl UserTransaction {
     ///
     /// # Errors
     /// `UserTable` — there is no such table, or its columns are others; `TooManyWriters`.
-    pub fn writer(&self, name: &str, given: &Schema) -> Result<UserTableWriter> {
+    pub(super) fn writer(&self, name: &str, given: &Schema) -> Result<UserTableWriter> {
         let table =
             self.tables.get(name).ok_or_else(|| UserTableError::NoTable { table: name.to_owned() })?;
         let place = WriterPlace::take(&self.store, self.tenant())?;
@@ -130,7 +130,7 @@ impl UserTransaction {
     ///
     /// # Errors
     /// `UserTable` — the table was changed since the writer began, by another statement of this transaction.
-    pub fn add(&mut self, rows: WrittenRows) -> Result<u64> {
+    pub(super) fn add(&mut self, rows: WrittenRows) -> Result<u64> {
         let WrittenRows { num_rows, before, files, written } = rows;
         if !self.tables.find(before.id).is_some_and(|table| Arc::ptr_eq(table, &before)) {
             return Err(UserTableError::Conflict { table: before.name.clone() }.into());

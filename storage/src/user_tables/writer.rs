@@ -49,7 +49,7 @@ pub(super) struct Of {
 /// [`UserTransaction::add`]: super::UserTransaction::add
 /// [`UserTransaction::append`]: super::UserTransaction::append
 #[derive(Debug)]
-pub struct UserTableWriter {
+pub(crate) struct UserTableWriter {
     of: Of,
     table: Arc<UserTable>,
     columns: Columns,
@@ -68,19 +68,13 @@ struct OpenFile {
 
 /// Rows that were written by one statement.
 #[derive(Debug)]
-pub struct WrittenRows {
+pub(crate) struct WrittenRows {
     pub(super) num_rows: u64,
     /// The table that they are for, as it was.
     pub(super) before: Arc<UserTable>,
     /// The files that the table has with them.
     pub(super) files: Vec<Arc<UserFile>>,
     pub(super) written: WrittenFiles,
-}
-
-impl WrittenRows {
-    pub fn num_rows(&self) -> u64 {
-        self.num_rows
-    }
 }
 
 impl UserTableWriter {
@@ -97,7 +91,7 @@ impl UserTableWriter {
     /// # Errors
     /// `UserTable` — they do not fit the table, or the tenant's quota. `DiskFull`, `ReadOnly`, `Io`, `Parquet` — the disk is in
     /// the way. `Closed` — storage is. After any of them the writer is to be dropped.
-    pub fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+    pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
         for Part { start, num_rows, bytes } in self.columns.parts(rows)? {
             let rows = self.columns.apply(&rows.slice(start, num_rows))?;
             self.write_table_rows(&rows, bytes)?;
@@ -125,7 +119,7 @@ impl UserTableWriter {
     /// Completes the last file, and merges files of the table where it has many.
     ///
     /// Durable: not before the transaction is committed.
-    pub fn finish(mut self) -> Result<WrittenRows> {
+    pub(super) fn finish(mut self) -> Result<WrittenRows> {
         self.complete_file()?;
         let new = self.written.files.iter().map(Arc::clone);
         let old = self.table.files.iter().filter(|file| file.num_rows > 0).map(Arc::clone);
