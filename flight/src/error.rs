@@ -254,7 +254,8 @@ pub enum Error {
     PolledUpdate,
 
     #[error(
-        "the statement of the ticket changes something and has been run, and a ticket of such a one is good for one run"
+        "the statement of the ticket changes something, and such a ticket is good for one run on the server that gave it: \
+         it was run, or may have been before a restart; look, and send the statement anew"
     )]
     AlreadyRun,
 

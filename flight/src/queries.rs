@@ -87,7 +87,12 @@ impl Queries {
         let number = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut hash = blake3::Hasher::new();
         hash.update(&self.nonce.to_le_bytes()).update(&number.to_le_bytes());
-        hash.finalize().to_hex()[..32].to_owned()
+        format!("{}{}", self.prefix(), &hash.finalize().to_hex()[..16])
+    }
+
+    /// What the ids begin with that this process makes.
+    fn prefix(&self) -> String {
+        format!("{:016x}", self.nonce)
     }
 
     /// Puts a run of a statement on the list, for `limit` at the longest. One without an id gets one.
@@ -136,11 +141,14 @@ impl Queries {
     }
 
     /// Lets a query that changes something begin. A client that asks for the rows of its ticket again, because it has lost the
-    /// answer, must not do so twice.
+    /// answer, must not do so twice; so a ticket of another process, which may have been run there, is not run.
     ///
     /// # Errors
-    /// `AlreadyRun` — it has begun before, however that ended.
+    /// `AlreadyRun` — it has begun before, however that ended, or that is not known here.
     pub(crate) fn run_once(&self, query: &Query) -> Result<()> {
+        if !query.id.starts_with(&self.prefix()) {
+            return Err(Error::AlreadyRun);
+        }
         let mut lists = self.lists();
         let is_first = lists.once.entry(query.tenant.clone()).or_default().add(&query.id, MAX_ONCE);
         if is_first { Ok(()) } else { Err(Error::AlreadyRun) }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow::ipc::{FieldNode, RecordBatch as BatchHeader, root_as_message};
 use arrow_flight::FlightData;
 use arrow_flight::decode::FlightRecordBatchStream;
@@ -55,6 +55,9 @@ pub(crate) async fn decode(messages: Vec<FlightData>) -> Result<Vec<RecordBatch>
     let mut stream = FlightRecordBatchStream::new_from_flight_data(messages);
     let mut batches = Vec::new();
     while let Some(batch) = stream.try_next().await.map_err(malformed)? {
+        // The decoder looks at the values of a column, and not at what its type says of the types within.
+        let checked = batch.columns().iter().try_for_each(|column| column.to_data().validate_full());
+        checked.map_err(|error| malformed(error.into()))?;
         batches.push(batch);
     }
     // A client without rows may send their columns alone.

@@ -49,7 +49,7 @@ pub fn flight_command(input: &[u8]) {
     // What was decoded refers to the input or is a copy of it, with room for lists.
     assert!(bytes <= 64 * input.len() + 4_096, "{bytes} bytes for an input of {}", input.len());
     match result {
-        Ok(Request::Statement { sql }) => assert!(sql.len() <= input.len()),
+        Ok(Request::Statement { sql, .. }) => assert!(sql.len() <= input.len()),
         Ok(Request::Json(query)) => {
             let names = ["1", "2", "a"].map(str::to_owned);
             if let Ok(row) = query.row(&names) {
@@ -65,7 +65,7 @@ pub fn flight_command(input: &[u8]) {
     let path = String::from_utf8_lossy(input).split('/').map(str::to_owned).collect::<Vec<_>>();
     let names = path.len();
     match Request::of_descriptor(&FlightDescriptor::new_path(path)) {
-        Ok(Request::Statement { sql }) => {
+        Ok(Request::Statement { sql, .. }) => {
             assert!((1..=3).contains(&names));
             // Quotes stand in pairs, so the statement ends where the path does.
             assert_eq!(sql.matches('"').count() % 2, 0, "{sql}");

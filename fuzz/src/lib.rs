@@ -9,7 +9,7 @@
 //! | `flight.rs` | `flight_command`, `flight_put`: what clients of Flight SQL send |
 //! | `memory.rs` | how much memory a step takes |
 //!
-//! The generator of requests, the inverse of the conversion and the JSON encoder are those of the unit tests of
+//! The generator of requests, what brings them into a form that can be compared and the JSON encoder are those of the unit tests of
 //! `alula-ingest`, included by their paths. So are two modules of `alula-flight`: the crate needs DataFusion, and they do not.
 
 #![forbid(unsafe_code)]
@@ -22,9 +22,8 @@ mod flight;
 mod json_text;
 mod memory;
 mod request;
-#[allow(dead_code, unused_imports, reason = "the unit tests use more of it")]
-#[path = "../../ingest/src/convert/restore/mod.rs"]
-mod restore;
+#[path = "../../ingest/src/convert/restore/split.rs"]
+mod split;
 
 pub use body::{grpc_message, http_body};
 pub use conversion::{json, protobuf, round_trip};

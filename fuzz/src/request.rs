@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Debug;
 
 use alula_catalog::Signal;
+use alula_ingest::fuzzing::{RECEIVED_NS, restore};
 use arrow::array::RecordBatch;
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::collector::metrics::v1::{
@@ -15,7 +16,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use prost::Message;
 
 use crate::draw::Draw;
-use crate::{json_text, restore};
+use crate::{json_text, split};
 
 /// An export request.
 pub(crate) trait Request: Message + Default + Debug {
@@ -33,6 +34,12 @@ pub(crate) trait Request: Message + Default + Debug {
     fn reported(response: &[u8]) -> Option<(i64, String)>;
 }
 
+/// The request that a batch is the rows of, in the canonical form.
+fn restored<M: Request>(batch: &RecordBatch) -> M {
+    let payload = restore(M::SIGNAL, batch).expect("rows of a table can be restored");
+    M::decode(payload.as_slice()).expect("it is encoded").split(&HashSet::new())
+}
+
 impl Request for ExportMetricsServiceRequest {
     const SIGNAL: Signal = Signal::Metrics;
 
@@ -43,10 +50,10 @@ impl Request for ExportMetricsServiceRequest {
         json_text::metrics(self, choices)
     }
     fn restored(batch: &RecordBatch) -> Self {
-        restore::metrics(batch)
+        restored(batch)
     }
     fn split(self, rejected: &HashSet<u32>) -> Self {
-        restore::split_metrics(self, rejected)
+        split::split_metrics(self, rejected, RECEIVED_NS)
     }
     fn resources(&self) -> usize {
         self.resource_metrics.len()
@@ -67,10 +74,10 @@ impl Request for ExportLogsServiceRequest {
         json_text::logs(self, choices)
     }
     fn restored(batch: &RecordBatch) -> Self {
-        restore::logs(batch)
+        restored(batch)
     }
     fn split(self, rejected: &HashSet<u32>) -> Self {
-        restore::split_logs(self, rejected)
+        split::split_logs(self, rejected, RECEIVED_NS)
     }
     fn resources(&self) -> usize {
         self.resource_logs.len()
@@ -91,10 +98,10 @@ impl Request for ExportTraceServiceRequest {
         json_text::traces(self, choices)
     }
     fn restored(batch: &RecordBatch) -> Self {
-        restore::traces(batch)
+        restored(batch)
     }
     fn split(self, rejected: &HashSet<u32>) -> Self {
-        restore::split_traces(self, rejected)
+        split::split_traces(self, rejected, RECEIVED_NS)
     }
     fn resources(&self) -> usize {
         self.resource_spans.len()

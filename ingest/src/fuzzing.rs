@@ -12,14 +12,14 @@ use alula_catalog::{Signal, TenantId};
 use alula_storage::RejectionGroup;
 
 use crate::body::{Encoding, Payload, Receiver};
-use crate::convert::{Context, Limits, Policy, convert};
+use crate::convert::{Context, Limits, Policy, convert, restorer};
 use crate::grpc::message;
 use crate::partial_success::{PartialSuccess, encode_response};
 use crate::room::Room;
 use crate::{Error, Result, SizeLimit, otlp_json, rejections};
 
 /// 2026-11-21T08:00:00Z.
-const RECEIVED_NS: i64 = 1_795_248_000_000_000_000;
+pub const RECEIVED_NS: i64 = 1_795_248_000_000_000_000;
 
 /// What becomes of a request that comes in.
 #[derive(Debug)]
@@ -52,6 +52,19 @@ pub fn footprint(signal: Signal, payload: &[u8]) -> usize {
 /// Makes the rows of a logged request again.
 pub fn replay(signal: Signal, payload: &[u8], rejected: &[u32]) -> Result<RecordBatch> {
     Ok(convert(signal, payload, &context(Policy::Replay(rejected)))?.batch)
+}
+
+/// The protobuf bytes of the request that a batch is the rows of.
+pub fn restore(signal: Signal, batch: &RecordBatch) -> Result<Vec<u8>> {
+    let mut restorer = restorer(signal, usize::MAX);
+    restorer.begin(batch)?;
+    let mut payload = Vec::new();
+    // Several messages, one after the other, are one.
+    while let Some(request) = restorer.next()? {
+        payload.extend_from_slice(&request.payload);
+    }
+    payload.extend(restorer.finish().into_iter().flat_map(|request| request.payload));
+    Ok(payload)
 }
 
 /// The protobuf bytes of the request that `text` is in JSON, of which there may be `limit_bytes`.

@@ -71,6 +71,10 @@ fn what_changes_something_runs_once() {
     let again = queries.begin(&caller(), &mut statement, None).unwrap();
     assert!(matches!(queries.run_once(again.query()), Err(Error::AlreadyRun)));
     queries.run_once(begin(&queries, "INSERT").query()).unwrap();
+    // After a restart nobody knows whether it was run.
+    let restarted = self::queries();
+    let again = restarted.begin(&caller(), &mut statement, None).unwrap();
+    assert!(matches!(restarted.run_once(again.query()), Err(Error::AlreadyRun)));
 }
 
 #[test]
