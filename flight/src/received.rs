@@ -55,15 +55,16 @@ pub(crate) async fn decode(messages: Vec<FlightData>) -> Result<Vec<RecordBatch>
     let mut stream = FlightRecordBatchStream::new_from_flight_data(messages);
     let mut batches = Vec::new();
     while let Some(batch) = stream.try_next().await.map_err(malformed)? {
-        // The decoder looks at the values of a column, and not at what its type says of the types within.
-        let checked = batch.columns().iter().try_for_each(|column| column.to_data().validate_full());
-        checked.map_err(|error| malformed(error.into()))?;
         batches.push(batch);
     }
     // A client without rows may send their columns alone.
     if let (Some(schema), true) = (stream.schema(), batches.is_empty()) {
         batches.push(RecordBatch::new_empty(Arc::clone(schema)));
     }
+    // The decoder looks at the values of a column, and not at what its type says of the types within.
+    let mut columns = batches.iter().flat_map(RecordBatch::columns);
+    let checked = columns.try_for_each(|column| column.to_data().validate_full());
+    checked.map_err(|error| malformed(error.into()))?;
     Ok(batches)
 }
 
