@@ -21,6 +21,7 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature,
 };
 
+use super::growth::{self, GROWING};
 use crate::stop::Stop;
 
 /// Those whose time is more than a small constant for each byte, or which make many bytes of few.
@@ -45,9 +46,10 @@ const PROBE_ROWS: usize = 4;
 const IN_ONE_GO: Duration = Duration::from_millis(200);
 const SLICE: Duration = Duration::from_millis(50);
 
-/// The function, which asks from time to time if it is one of those that may take long.
+/// The function, which asks from time to time if it is one of those that may take long, and first what it would make if that
+/// may be much.
 pub(crate) fn watched_function(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
-    if SLOW.contains(&function.name()) {
+    if SLOW.contains(&function.name()) || GROWING.contains(&function.name()) {
         Arc::new(ScalarUDF::new_from_impl(WatchedFunction { inner: function }))
     } else {
         function
@@ -156,6 +158,7 @@ impl ScalarUDFImpl for WatchedFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        growth::check(self.name(), &args)?;
         let stop = args.config_options.extensions.get::<Stop>().cloned();
         let has_rows = args.args.iter().any(|value| matches!(value, ColumnarValue::Array(_)));
         let (Some(stop), true, true) = (stop, has_rows, args.number_rows > PROBE_ROWS) else {

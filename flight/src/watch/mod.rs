@@ -6,10 +6,12 @@
 //! | operators | a [`Watched`] around each, at every batch; it also lets other tasks have their turn |
 //! | the condition of a join | a [`WatchedCondition`], at every block of pairs: a join may look at billions and send no batch |
 //! | functions of text | between slices of a batch that takes long: `functions.rs` |
+//! | functions that make much of little | before they are called, and are refused: `growth.rs` |
 //!
 //! DataFusion yields only at the leaves of a plan, which a join reads once before it works for minutes.
 
 mod functions;
+mod growth;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -133,11 +135,19 @@ fn watched(plan: Arc<dyn ExecutionPlan>, stop: &Stop) -> Result<Arc<dyn Executio
     if plan.children().is_empty() || plan.is::<TelemetryScan>() {
         return Ok(plan);
     }
-    let children = plan.children().into_iter().map(|child| watched(Arc::clone(child), stop));
+    let max_rows = growth::rows_per_batch(&plan)?;
+    let children = plan.children().into_iter().map(|child| {
+        let input = watched(Arc::clone(child), stop)?;
+        Ok(match max_rows {
+            Some(max_rows) => Arc::new(Watched { input, stop: stop.clone(), max_rows }),
+            None => input,
+        })
+    });
     let children = children.collect::<Result<Vec<_>>>()?;
     // A watched plan has the properties of the plan itself, and filters that operators share stay shared.
     let plan = plan.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep))?;
-    Ok(Arc::new(Watched { input: with_watched_condition(plan, stop)?, stop: stop.clone() }))
+    let input = with_watched_condition(plan, stop)?;
+    Ok(Arc::new(Watched { input, stop: stop.clone(), max_rows: usize::MAX }))
 }
 
 fn with_watched_condition(plan: Arc<dyn ExecutionPlan>, stop: &Stop) -> Result<Arc<dyn ExecutionPlan>> {
@@ -159,11 +169,12 @@ fn with_watched_condition(plan: Arc<dyn ExecutionPlan>, stop: &Stop) -> Result<A
     Ok(plan)
 }
 
-/// An operator that asks at every batch.
+/// An operator that asks at every batch, of which none has more than so many rows.
 #[derive(Debug)]
 struct Watched {
     input: Arc<dyn ExecutionPlan>,
     stop: Stop,
+    max_rows: usize,
 }
 
 impl DisplayAs for Watched {
@@ -206,7 +217,7 @@ impl ExecutionPlan for Watched {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let input = children.pop().ok_or_else(|| internal_datafusion_err!("nothing to watch"))?;
-        Ok(Arc::new(Self { input, stop: self.stop.clone() }))
+        Ok(Arc::new(Self { input, stop: self.stop.clone(), max_rows: self.max_rows }))
     }
 
     fn with_new_children(
@@ -218,7 +229,7 @@ impl ExecutionPlan for Watched {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let rows = self.input.execute(partition, context)?;
-        Ok(Box::pin(WatchedRows { rows, stop: self.stop.clone() }))
+        Ok(Box::pin(WatchedRows { rows, stop: self.stop.clone(), max_rows: self.max_rows, rest: None }))
     }
 
     fn cardinality_effect(&self) -> CardinalityEffect {
@@ -229,6 +240,19 @@ impl ExecutionPlan for Watched {
 struct WatchedRows {
     rows: SendableRecordBatchStream,
     stop: Stop,
+    max_rows: usize,
+    /// Of a batch that has too many rows, those that are still to come.
+    rest: Option<RecordBatch>,
+}
+
+impl WatchedRows {
+    fn cut(&mut self, batch: RecordBatch) -> RecordBatch {
+        if batch.num_rows() <= self.max_rows {
+            return batch;
+        }
+        self.rest = Some(batch.slice(self.max_rows, batch.num_rows() - self.max_rows));
+        batch.slice(0, self.max_rows)
+    }
 }
 
 impl Stream for WatchedRows {
@@ -239,11 +263,14 @@ impl Stream for WatchedRows {
             return Poll::Ready(Some(Err(stopped)));
         }
         let turn = ready!(tokio::task::coop::poll_proceed(cx));
-        let polled = self.rows.poll_next_unpin(cx);
+        let polled = match self.rest.take() {
+            Some(rest) => Poll::Ready(Some(Ok(rest))),
+            None => self.rows.poll_next_unpin(cx),
+        };
         if polled.is_ready() {
             turn.made_progress();
         }
-        polled
+        polled.map_ok(|batch| self.cut(batch))
     }
 }
 

@@ -1,0 +1,64 @@
+use arrow::array::RecordBatch;
+
+use crate::tests::fixture::TestServer;
+
+async fn refused(server: &TestServer, sql: &str) {
+    let status = server.error(sql).await;
+    assert_eq!(status.code(), tonic::Code::InvalidArgument, "{sql}: {status}");
+    assert!(status.message().contains("a call may make 256 MiB"), "{sql}: {status}");
+}
+
+#[tokio::test]
+async fn a_call_that_would_make_too_much_is_refused_before_it_makes_any() {
+    let server = TestServer::start().await;
+    server.append_logs("default", &[(1, "api", "{}"), (2, "web", "{}")]).await;
+    for sql in [
+        "SELECT range(0, 10000000000)",
+        "SELECT range(10000000000)",
+        "SELECT generate_series(10000000000, 0, -1)",
+        "SELECT cardinality(generate_series(1, 200000000))",
+        "SELECT range(TIMESTAMP '1970-01-01T00:00:00', TIMESTAMP '2100-01-01T00:00:00', INTERVAL '1 microsecond')",
+        "SELECT range(DATE '0001-01-01', DATE '9999-01-01', INTERVAL '1 second')",
+        "SELECT repeat('x', 2000000000)",
+        "SELECT length(repeat(body, 100000000)) FROM logs",
+        "SELECT length(lpad(body, 2147483647, 'y')) FROM logs",
+        "SELECT rpad('x', 2147483647)",
+        "SELECT array_repeat(1, 1000000000)",
+        "SELECT replace(repeat('a', 100000), 'a', repeat('b', 100000))",
+    ] {
+        refused(&server, sql).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_too_much_is_made() {
+    let server = TestServer::start().await;
+    server.append_logs("default", &[(1, "api", "{}")]).await;
+    for (sql, expected) in [
+        ("SELECT length(repeat('x', 17000000))", "17000000"),
+        ("SELECT cardinality(range(0, 1000000))", "1000000"),
+        ("SELECT cardinality(range(0, 10, -1))", "0"),
+        ("SELECT cardinality(range(DATE '2026-01-01', DATE '2026-02-01', INTERVAL '1 day'))", "31"),
+        ("SELECT cardinality(array_repeat('ab', 1000))", "1000"),
+        ("SELECT length(lpad(body, 100)) FROM logs", "100"),
+        ("SELECT length(repeat(body, -5)) FROM logs", "0"),
+        ("SELECT replace('banana', 'an', 'ana')", "banaanaa"),
+        ("SELECT repeat(NULL, 5) IS NULL", "true"),
+    ] {
+        let table = server.table(sql).await;
+        assert!(table.contains(expected), "{sql}:\n{table}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_literal_makes_small_batches_and_every_row_has_it() {
+    let server = TestServer::start().await;
+    server.append_logs("default", &vec![(1, "api", "{}"); 1_000]).await;
+    let literal = "x".repeat(200_000);
+    let rows = server.rows(&format!("SELECT '{literal}' AS literal, body FROM logs")).await;
+    assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 1_000);
+    let sql = format!(
+        "SELECT count(*) AS n, min(length(l)) AS low, max(length(l)) AS high FROM (SELECT '{literal}' || body AS l FROM logs)"
+    );
+    assert!(server.table(&sql).await.contains("| 1000 | 200006 | 200008 |"));
+}
