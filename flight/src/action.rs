@@ -6,6 +6,7 @@ use arrow_flight::{Action, ActionType};
 use bytes::Bytes;
 use prost::Message;
 
+use crate::command::cut;
 use crate::prepared::Prepared;
 use crate::wire::schema_bytes;
 use crate::{Error, Result};
@@ -46,10 +47,10 @@ impl ActionKind {
     ];
 
     pub(crate) fn of(action: &Action) -> Result<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == action.r#type).ok_or_else(|| {
-            let given: String = action.r#type.chars().take(80).collect();
-            Error::Unsupported { what: format!("the action {given}") }
-        })
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.name() == action.r#type)
+            .ok_or_else(|| Error::Unsupported { what: format!("the action {}", cut(&action.r#type)) })
     }
 
     fn name(self) -> &'static str {

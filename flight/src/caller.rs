@@ -6,6 +6,7 @@ use alula_auth::Principal;
 use tonic::Request as Call;
 use tonic::metadata::MetadataMap;
 
+use crate::command::cut;
 use crate::parts::number_of_parts;
 use crate::session::Sessions;
 use crate::session::options::{NOW, boolean_text};
@@ -60,7 +61,7 @@ pub(crate) fn reading_principal<T>(call: &Call<T>) -> Result<Arc<Principal>> {
 fn settings(headers: &MetadataMap, mut settings: Settings) -> Result<Settings> {
     if let Some(name) = header(headers, PROFILE_HEADER) {
         settings.set_wire_profile(
-            Profile::named(name).ok_or_else(|| Error::UnknownProfile { given: cut(name) })?,
+            Profile::named(name).ok_or_else(|| Error::UnknownProfile { given: cut(name).to_owned() })?,
         );
     } else if settings.wire_profile.is_none() {
         let agent = header(headers, "user-agent").unwrap_or_default();
@@ -73,18 +74,21 @@ fn settings(headers: &MetadataMap, mut settings: Settings) -> Result<Settings> {
     }
     if let Some((name, value)) = first(headers, TAIL_HEADERS) {
         let expected = "true or false";
-        settings.tail =
-            boolean_text(value).ok_or_else(|| Error::InvalidHeader { name, given: cut(value), expected })?;
+        settings.tail = boolean_text(value).ok_or_else(|| Error::InvalidHeader {
+            name,
+            given: cut(value).to_owned(),
+            expected,
+        })?;
     }
     if let Some((name, value)) = first(headers, TAIL_FROM_HEADERS) {
         let expected = "now or a value of ingest_seq";
-        let invalid = |_| Error::InvalidHeader { name, given: cut(value), expected };
+        let invalid = |_| Error::InvalidHeader { name, given: cut(value).to_owned(), expected };
         let is_now = value.eq_ignore_ascii_case(NOW);
         settings.tail_from = if is_now { None } else { Some(value.parse().map_err(invalid)?) };
     }
     if let Some((name, value)) = first(headers, ENDPOINTS_HEADERS) {
         let expected = "a number from 1 to 64";
-        let invalid = || Error::InvalidHeader { name, given: cut(value), expected };
+        let invalid = || Error::InvalidHeader { name, given: cut(value).to_owned(), expected };
         settings.endpoints = value.parse().ok().and_then(number_of_parts).ok_or_else(invalid)?;
     }
     Ok(settings)
@@ -96,10 +100,6 @@ fn first<'a>(headers: &'a MetadataMap, names: [&'static str; 2]) -> Option<(&'st
 
 fn header<'a>(headers: &'a MetadataMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(80).collect()
 }
 
 #[cfg(test)]

@@ -166,10 +166,14 @@ pub(crate) fn unsupported(command: &Command) -> Error {
     Error::Unsupported { what: what.to_owned() }
 }
 
-/// `CommandGetTables` of `type.googleapis.com/arrow.flight.protocol.sql.CommandGetTables`, cut to a sane length.
+/// `CommandGetTables` of `type.googleapis.com/arrow.flight.protocol.sql.CommandGetTables`.
 fn name(type_url: &str) -> &str {
-    let name = type_url.rsplit(['/', '.']).next().unwrap_or(type_url);
-    name.char_indices().nth(80).map_or(name, |(end, _)| &name[..end])
+    cut(type_url.rsplit(['/', '.']).next().unwrap_or(type_url))
+}
+
+/// What a client wrote, at a length that an error can repeat.
+pub(crate) fn cut(text: &str) -> &str {
+    text.char_indices().nth(80).map_or(text, |(end, _)| &text[..end])
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use crate::backfill::Backfiller;
+use crate::command::cut;
 use crate::context::QueryContext;
 use crate::received::refuse_costly;
 use crate::runtime::QueryRuntime;
@@ -77,8 +78,8 @@ impl Target {
         };
         if is_other(&catalog, CATALOG_NAME) || is_other(&schema, SCHEMA_NAME) {
             let parts = [catalog, schema, Some(table)].into_iter().flatten().filter(|part| !part.is_empty());
-            let name = parts.collect::<Vec<_>>().join(".").chars().take(80).collect();
-            return Err(Error::ForeignSchema { name });
+            let name = parts.collect::<Vec<_>>().join(".");
+            return Err(Error::ForeignSchema { name: cut(&name).to_owned() });
         }
         let signal = Signal::ALL.into_iter().find(|signal| signal.table_name() == table);
         if signal.is_none() && is_reserved_table_name(&table) {

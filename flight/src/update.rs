@@ -33,6 +33,7 @@ use datafusion::sql::sqlparser::ast::{
     Delete, Expr, FromTable, ObjectName, Statement as SqlStatement, TableFactor, VacuumStatement,
 };
 
+use crate::command::cut;
 use crate::context::QueryContext;
 use crate::parameters::{Bound, Parameter, infer_in};
 use crate::{Error, Result};
@@ -169,7 +170,7 @@ fn table(name: &ObjectName) -> Result<Signal> {
     let is_telemetry = (&*resolved.catalog, &*resolved.schema) == (CATALOG_NAME, SCHEMA_NAME);
     let signal = Signal::ALL.into_iter().find(|signal| signal.table_name() == &*resolved.table);
     signal.filter(|_| is_telemetry).ok_or_else(|| Error::NotDeletable {
-        name: name.to_string().chars().take(80).collect(),
+        name: cut(&name.to_string()).to_owned(),
         known: Signal::ALL.map(Signal::table_name).join(", "),
     })
 }

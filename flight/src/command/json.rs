@@ -11,6 +11,7 @@ use arrow::array::{
 use arrow::datatypes::{Field, Schema};
 use serde_json::{Map, Value};
 
+use super::cut;
 use crate::{Error, Result};
 
 /// A statement with the values of its parameters by name.
@@ -52,7 +53,7 @@ impl JsonQuery {
     /// `UnboundParameter` — one has no value. `MalformedMessage` — a value is nested, or is for no parameter.
     pub(crate) fn row(&self, names: &[String]) -> Result<RecordBatch> {
         if let Some(stray) = self.params.keys().find(|name| !names.contains(name)) {
-            let stray: String = stray.chars().take(80).collect();
+            let stray = cut(stray);
             return Err(malformed(format!("params has {stray}, which is no parameter of the statement")));
         }
         let mut fields = Vec::with_capacity(names.len());
@@ -83,7 +84,7 @@ fn column(name: &str, value: &Value) -> Result<ArrayRef> {
             }
         },
         Value::Array(_) | Value::Object(_) => {
-            let name: String = name.chars().take(80).collect();
+            let name = cut(name);
             let reason = format!("the value of {name} in params is not a text, number, boolean or null");
             return Err(malformed(reason));
         }

@@ -299,3 +299,19 @@ async fn a_column_of_a_result_names_its_table_and_has_no_remarks() {
         assert_eq!(origins(sql).await, expected, "{sql}");
     }
 }
+
+#[tokio::test]
+async fn no_table_of_ones_own_can_have_the_name_of_one_that_is_there() {
+    let server = TestServer::start().await;
+    for schema in ["public", "system"] {
+        let of_schema = CommandGetTables {
+            db_schema_filter_pattern: Some(schema.to_owned()),
+            ..CommandGetTables::default()
+        };
+        let names = table_names(&server, of_schema).await;
+        assert!(names.len() >= 4, "{names:?}");
+        for name in names {
+            assert!(alula_storage::is_reserved_table_name(&name), "{schema}.{name}");
+        }
+    }
+}

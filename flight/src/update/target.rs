@@ -12,6 +12,7 @@ use datafusion::common::TableReference;
 use futures::stream::BoxStream;
 
 use super::writes::Writes;
+use crate::command::cut;
 use crate::context::QueryContext;
 use crate::{Error, Result};
 
@@ -37,7 +38,7 @@ impl<E: Into<Error>> From<E> for Failed {
 /// `ForeignSchema` — it would be in another schema than that of the tenant's tables.
 pub(crate) fn new_table(context: &QueryContext, reference: TableReference) -> Result<String> {
     let written = reference.to_string();
-    own(context, reference).ok_or_else(|| Error::ForeignSchema { name: written.chars().take(80).collect() })
+    own(context, reference).ok_or_else(|| Error::ForeignSchema { name: cut(&written).to_owned() })
 }
 
 /// The name of a table that a statement changes. Whether there is one is another question.
@@ -47,7 +48,7 @@ pub(crate) fn new_table(context: &QueryContext, reference: TableReference) -> Re
 pub(crate) fn changed_table(context: &QueryContext, reference: TableReference) -> Result<String> {
     let written = reference.to_string();
     let name = own(context, reference).filter(|name| !is_reserved_table_name(name));
-    name.ok_or_else(|| Error::NotWritable { name: written.chars().take(80).collect() })
+    name.ok_or_else(|| Error::NotWritable { name: cut(&written).to_owned() })
 }
 
 fn own(context: &QueryContext, reference: TableReference) -> Option<String> {

@@ -20,7 +20,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::ProjectionExec;
 
 /// What one call may make, of all rows of a batch together.
-pub(crate) const MAX_BYTES: u64 = 256 << 20;
+const MAX_BYTES: u64 = 256 << 20;
 
 /// What the values that a projection has in every row may take of a batch.
 const MAX_REPEATED_BYTES: usize = 32 << 20;
