@@ -267,14 +267,20 @@ fn storage_config(config: &Config) -> alula_storage::Config {
             config::OnSyncError::Exit => alula_storage::OnSyncError::Exit,
         },
         min_free_bytes: storage.min_free_bytes.map(config::Size::as_u64),
-        remote: storage.remote_url.as_ref().map(|url| alula_storage::RemoteConfig {
-            after: storage.remote_after.as_duration(),
-            cache_bytes: storage.remote_cache_bytes.as_u64(),
-            cache_memory_bytes: storage.remote_cache_memory.as_usize(),
-            orphan_age: storage.remote_orphan_age.as_duration(),
-            ..alula_storage::RemoteConfig::new(url.to_storage())
-        }),
+        remote: remote_config(config),
     }
+}
+
+/// The remote tier, if there is one.
+pub(crate) fn remote_config(config: &Config) -> Option<alula_storage::RemoteConfig> {
+    let storage = &config.storage;
+    storage.remote_url.as_ref().map(|url| alula_storage::RemoteConfig {
+        after: storage.remote_after.as_duration(),
+        cache_bytes: storage.remote_cache_bytes.as_u64(),
+        cache_memory_bytes: storage.remote_cache_memory.as_usize(),
+        orphan_age: storage.remote_orphan_age.as_duration(),
+        ..alula_storage::RemoteConfig::new(url.to_storage())
+    })
 }
 
 fn ingest_config(config: &Config) -> alula_ingest::Config {

@@ -47,6 +47,7 @@ fn the_contract_of_the_command_line_parses() {
         "alula loss acknowledge --all",
         "alula verify --data-dir d --format json",
         "alula verify --repair --force",
+        "alula verify --repair --without-remote --config f",
         "alula version --json",
     ] {
         assert!(parse_words(words).is_ok(), "{words}: {}", parse_words(words).unwrap_err());

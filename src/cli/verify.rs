@@ -3,22 +3,30 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use alula_storage::verify::{RepairMode, Report, repair, verify};
+use alula_storage::verify::{RemoteSource, RepairMode, Report, repair, verify};
 use alula_storage::{Error, ErrorKind};
 use serde_json::json;
 
 use super::format::Format;
 use super::{CliError, DataDirArgs, Failure};
+use crate::server::remote_config;
+
+const WITHOUT: &str = "alula verify --repair --without-remote";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Build a catalog that is damaged, missing or not the latest anew from the data files and the log.
+    /// Build a catalog that is damaged, missing or not the latest anew from the data files, those in the remote tier
+    /// included, and the log.
     #[arg(long)]
     repair: bool,
 
     /// With --repair: also if the catalog is sound.
     #[arg(long, requires = "repair")]
     force: bool,
+
+    /// With --repair: leave out files that moved to the remote tier. They stay there, and a later repair can take them in.
+    #[arg(long, requires = "repair")]
+    without_remote: bool,
 
     /// Form of the report.
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -34,13 +42,20 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, CliError> {
 }
 
 fn run_blocking(args: Args) -> Result<ExitCode, CliError> {
-    let data_dir = args.data_dir.load()?.server.data_dir;
-    let report = match (args.repair, args.force) {
-        (false, _) => verify(&data_dir),
-        (true, false) => repair(&data_dir, RepairMode::IfNeeded),
-        (true, true) => repair(&data_dir, RepairMode::Always),
+    let config = args.data_dir.load()?;
+    let (data_dir, remote) = (&config.server.data_dir, remote_config(&config));
+    let report = if args.repair {
+        let mode = if args.force { RepairMode::Always } else { RepairMode::IfNeeded };
+        let remote = match remote {
+            _ if args.without_remote => RemoteSource::LeftOut,
+            Some(tier) => RemoteSource::Tier(Box::new(tier)),
+            None => RemoteSource::Unknown,
+        };
+        repair(data_dir, mode, &remote)
+    } else {
+        verify(data_dir, remote.as_ref())
     };
-    let report = report.map_err(|error| explain(error, &data_dir))?;
+    let report = report.map_err(|error| explain(error, data_dir))?;
     args.format.print(&to_json(&report), &to_text(&report))?;
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(Failure::Failed as u8) })
 }
@@ -51,6 +66,17 @@ fn explain(error: Error, data_dir: &Path) -> CliError {
             let hint = format!("only a directory that no server uses can be checked: {}", data_dir.display());
             CliError::failed(error).with_hint(hint)
         }
+        Error::RemoteUnavailable { .. } => CliError::new(Failure::CannotConnect, error).with_hint(format!(
+            "nothing was changed; repair again once it answers, or without its files for the time being: {WITHOUT}"
+        )),
+        Error::RemoteNotConfigured => CliError::usage(error).with_hint(format!(
+            "nothing was changed; name the server's configuration file with --config, or leave these rows out for the time \
+             being: {WITHOUT}"
+        )),
+        Error::RemoteOwned => CliError::failed(error).with_hint(format!(
+            "nothing was changed; if the other one is gone for good, remove the object OWNER and repair again; or leave these \
+             rows out: {WITHOUT}"
+        )),
         error if error.kind() == ErrorKind::InvalidInput => CliError::usage(error),
         error => CliError::failed(error),
     }

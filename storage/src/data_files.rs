@@ -61,7 +61,7 @@ impl DataFiles {
         if file.tier == Tier::Remote {
             let remote = self.remote().ok_or(Error::RemoteNotConfigured)?;
             let downloaded = remote.download(file).map_err(|error| self.report_remote(file, error))?;
-            return Ok(DataFileReader { file: Arc::from(downloaded), size_bytes: file.size_bytes });
+            return Ok(DataFileReader::of(downloaded, file.size_bytes));
         }
         self.open_local(file)
     }
@@ -212,6 +212,11 @@ impl DataFileReader {
         let file = disk.open(path)?;
         let size_bytes = file.len()?;
         Ok(Self { file: Arc::from(file), size_bytes })
+    }
+
+    /// Reads a file that is open, and has so many bytes.
+    pub(crate) fn of(file: Box<dyn DiskFile>, size_bytes: u64) -> Self {
+        Self { file: Arc::from(file), size_bytes }
     }
 
     pub(crate) fn size_bytes(&self) -> u64 {

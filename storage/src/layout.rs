@@ -13,6 +13,7 @@
 //!   data/quarantine/<id>.parquet                         files that are no part of the store and may hold lost rows
 //!   cache/                                               blocks of remote files; may go at any time
 //!   remote-owner                                         proves to the remote tier that it is ours
+//!   remote-owner.given-up                                the same after a repair that may not know of every object
 //!   backup.lock                                          held (flock) by a running backup; its process id
 //!   backup.tmp/                                          where a running backup holds files by second names; one left is removed
 //!   restore.tmp/                                         a restore that did not end; no server starts beside it
@@ -81,6 +82,10 @@ impl Layout {
 
     pub(crate) fn remote_owner(&self) -> PathBuf {
         self.root.join("remote-owner")
+    }
+
+    pub(crate) fn remote_owner_given_up(&self) -> PathBuf {
+        self.root.join("remote-owner.given-up")
     }
 
     /// Where the files of user tables are.

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tonic::Code;
 
 use crate::fixture::otlp::{BASE_NS, SECOND_NS, log, logs};
-use crate::fixture::{Output, Process, TestServer, alula, run};
+use crate::fixture::{Output, Process, TestServer, alula, eventually, run};
 
 const HOUR_NS: u64 = 3_600 * SECOND_NS;
 
@@ -137,6 +137,51 @@ async fn a_damaged_catalog_is_refused_at_start_and_repaired_with_all_rows() {
     }
     verify(&directory, &[]).await.expect_success();
     let server = Process::start_in(directory, &[]).await;
+    let client = server.client("acme").await;
+    client.assert_rows("SELECT body FROM logs ORDER BY timestamp", "body\nearly\nearly too\nlate").await;
+}
+
+/// Scenario: all files moved to the remote tier, and the catalog is lost.
+#[tokio::test]
+async fn a_lost_catalog_is_repaired_with_the_files_of_the_remote_tier_or_not_at_all() {
+    let directory = stopped().await;
+    let data_dir = directory.path().join("data");
+    let (archive, away) = (directory.path().join("archive"), directory.path().join("away"));
+    fs::create_dir(&archive).unwrap();
+    let url = format!("file://{}", archive.display());
+    let config = directory.path().join("alula.toml");
+    let tier = "remote_after = \"0s\"\nremote_cache_bytes = \"0\"\nmaintenance_interval = \"50ms\"";
+    fs::write(&config, format!("[storage]\nremote_url = {url:?}\n{tier}\n")).unwrap();
+    let flags = ["--config", config.to_str().unwrap()];
+    let mut server = Process::start_in(directory, &flags).await;
+    let objects = || data_files(&archive).into_iter().filter(|path| path.extension().is_some()).count();
+    let is_moved = || objects() == 2 && data_files(&data_dir.join("data")).is_empty();
+    eventually("both files to move", async || is_moved().then_some(())).await;
+    server.terminate();
+    server.exited().await;
+    let verify = |arguments: &[&str]| {
+        let mut command = alula(["verify", "--data-dir"]);
+        command.arg(&data_dir).args(arguments);
+        run(command)
+    };
+    let checked = verify(&flags).await;
+    assert!(checked.expect_success().contains("2 of 2 are there"), "{}", checked.text());
+
+    for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm", "catalog.db-mark"] {
+        let _ = fs::remove_file(data_dir.join(name));
+    }
+    verify(&["--repair"]).await.assert_failure(2, &["storage.remote_url is not set", "--without-remote"]);
+    let repair = ["--repair", flags[0], flags[1]];
+    fs::rename(&archive, &away).unwrap();
+    verify(&repair).await.assert_failure(3, &["does not answer", "nothing was changed", "--without-remote"]);
+    fs::rename(&away, &archive).unwrap();
+    assert!(!data_dir.join("catalog.db").exists());
+    let repaired = verify(&repair).await;
+    let text = repaired.expect_success();
+    for part in ["2 taken in, with 3 rows", &format!("2 of these are in {url}/")] {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+    let server = server.start_again(&flags).await;
     let client = server.client("acme").await;
     client.assert_rows("SELECT body FROM logs ORDER BY timestamp", "body\nearly\nearly too\nlate").await;
 }

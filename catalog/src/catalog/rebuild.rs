@@ -6,9 +6,10 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::mark::Mark;
 use super::{
-    Catalog, DataFile, DataLoss, RecordedLoss, UserFile, UserTableRecord, data_loss, files, user_tables,
+    BlockHashes, Catalog, DataFile, DataLoss, RecordedLoss, UserFile, UserTableRecord, data_loss, files,
+    remote, user_tables,
 };
-use crate::{Result, SequenceNumber, TenantId, TenantNumber};
+use crate::{FileId, Result, SequenceNumber, TenantId, TenantNumber};
 
 /// What a catalog is made of.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct CatalogContents {
     /// The same for deletions.
     pub last_deletion: u64,
     pub files: Vec<DataFile>,
+    /// What the parts of those that are remote are verified with.
+    pub block_hashes: Vec<(FileId, BlockHashes)>,
     pub user_tables: Vec<UserTableRecord>,
     pub user_files: Vec<UserFile>,
     /// On record before, and kept as they were.
@@ -85,6 +88,9 @@ fn fill(connection: &Connection, contents: &CatalogContents) -> Result<()> {
     }
     for file in &contents.files {
         files::insert_file(connection, file)?;
+    }
+    for (file, hashes) in &contents.block_hashes {
+        remote::insert_hashes(connection, *file, hashes)?;
     }
     for table in &contents.user_tables {
         user_tables::insert_table(connection, table)?;

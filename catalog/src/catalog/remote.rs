@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::Catalog;
 use super::files::{parse_file_id, parse_tier};
@@ -39,10 +39,7 @@ impl Catalog {
         if moved != 1 {
             return Err(Error::NotLive { file });
         }
-        transaction.execute(
-            "INSERT INTO remote_files (file_id, block_bytes, hashes) VALUES (?1, ?2, ?3)",
-            params![file.to_string(), hashes.block_bytes, hashes.hashes.as_flattened()],
-        )?;
+        insert_hashes(&transaction, file, hashes)?;
         transaction.commit()?;
         Ok(())
     }
@@ -117,6 +114,13 @@ impl Catalog {
             .query_map([], |row| Ok(RemoteUpload { object_name: row.get(0)?, upload_id: row.get(1)? }))?;
         Ok(uploads.collect::<rusqlite::Result<_>>()?)
     }
+}
+
+pub(super) fn insert_hashes(connection: &Connection, file: FileId, hashes: &BlockHashes) -> Result<()> {
+    let mut statement = connection
+        .prepare_cached("INSERT INTO remote_files (file_id, block_bytes, hashes) VALUES (?1, ?2, ?3)")?;
+    statement.execute(params![file.to_string(), hashes.block_bytes, hashes.hashes.as_flattened()])?;
+    Ok(())
 }
 
 #[cfg(test)]

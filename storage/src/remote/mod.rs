@@ -8,6 +8,7 @@
 //! | `blocks.rs` | which blocks a range needs, and how it is cut from them |
 //! | `cache.rs` | blocks in memory and on disk |
 //! | `owner.rs` | the proof that the objects are ours to change |
+//! | `survey.rs` | what is there, for a repair that has no catalog to say so |
 //!
 //! ```text
 //! <url path>/<store uuid>/<signal>/<tenant number>/YYYY/MM/DD/[HH/]<id>.parquet      the same name as in data/
@@ -25,6 +26,7 @@ mod blocks;
 mod cache;
 mod objects;
 mod owner;
+mod survey;
 mod upload;
 
 #[cfg(test)]
@@ -50,6 +52,8 @@ use tokio::time::timeout;
 pub(crate) use address::Backend;
 pub use address::RemoteUrl;
 pub(crate) use objects::{Failure, Listed, Objects, Patience, Put, Upload};
+pub(crate) use owner::{Ownership, give_up, had_remote_tier, take_back};
+pub(crate) use survey::{ObjectFault, Survey, file_of_object};
 
 use self::blocks::{blocks_of, cut, range_of};
 use self::cache::{BlockCache, BlockKey};
@@ -135,23 +139,12 @@ impl RemoteTier {
         catalog: &Arc<Catalog>,
         store_uuid: [u8; 16],
     ) -> Result<Arc<Self>> {
-        let dir = format!("{:032x}", u128::from_be_bytes(store_uuid));
+        let objects = objects_in(config)?.below(&store_dir(store_uuid));
         #[cfg(test)]
-        if let Some(test) = &config.backend {
-            let objects = Objects::new(test.backend.clone().below(&dir), test.patience);
-            return Self::open_on(objects, test.multipart_above, config, layout, catalog);
-        }
-        let objects = Objects::new(Backend::open(&config.url)?.below(&dir), Patience::default());
-        Self::open_on(objects, upload::MULTIPART_ABOVE, config, layout, catalog)
-    }
-
-    fn open_on(
-        objects: Objects,
-        multipart_above: u64,
-        config: &RemoteConfig,
-        layout: &Layout,
-        catalog: &Arc<Catalog>,
-    ) -> Result<Arc<Self>> {
+        let multipart_above =
+            config.backend.as_ref().map_or(upload::MULTIPART_ABOVE, |test| test.multipart_above);
+        #[cfg(not(test))]
+        let multipart_above = upload::MULTIPART_ABOVE;
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .max_blocking_threads(BLOCKING_THREADS)
@@ -407,6 +400,20 @@ impl RemoteTier {
 fn hash_of(hashes: &BlockHashes, block: u64) -> Result<[u8; 16], Failure> {
     // The catalog has fewer hashes than the file has blocks.
     hashes.hashes.get(block as usize).copied().ok_or(Failure::Damaged)
+}
+
+/// The directory of the tier, in which each store has its own.
+fn objects_in(config: &RemoteConfig) -> Result<Objects> {
+    #[cfg(test)]
+    if let Some(test) = &config.backend {
+        return Ok(Objects::new(test.backend.clone(), test.patience));
+    }
+    Ok(Objects::new(Backend::open(&config.url)?, Patience::default()))
+}
+
+/// The directory of a store.
+fn store_dir(store_uuid: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(store_uuid))
 }
 
 /// The file that an object is of; None if it is of none.

@@ -134,6 +134,11 @@ impl Objects {
         Self { backend, patience }
     }
 
+    /// Those in a directory of this one.
+    pub(super) fn below(&self, dir: &str) -> Self {
+        Self { backend: self.backend.clone().below(dir), patience: self.patience }
+    }
+
     fn location(&self, name: &str) -> Path {
         name.split('/').fold(self.backend.prefix.clone(), Path::join)
     }
@@ -213,7 +218,30 @@ impl Objects {
 
     /// Every object below a directory, at any depth, in no order.
     pub(crate) async fn list(&self, dir: &str) -> Result<Vec<Listed>, Failure> {
-        let dir = &self.location(dir);
+        self.list_below(&self.location(dir)).await
+    }
+
+    /// Every object, at any depth, in no order.
+    ///
+    /// # Errors
+    /// Also where the objects are files and their directory is not there: nothing is not what it holds.
+    pub(super) async fn list_all(&self) -> Result<Vec<Listed>, Failure> {
+        self.check_root().await?;
+        self.list_below(&self.backend.prefix).await
+    }
+
+    /// Names of the directories right below, in no order.
+    ///
+    /// # Errors
+    /// As of [`Self::list_all`].
+    pub(super) async fn dirs(&self) -> Result<Vec<String>, Failure> {
+        self.check_root().await?;
+        let listing = || self.backend.store.list_with_delimiter(Some(&self.backend.prefix));
+        let listed = self.attempt(0, listing).await?;
+        Ok(listed.common_prefixes.iter().filter_map(|dir| dir.filename().map(str::to_owned)).collect())
+    }
+
+    async fn list_below(&self, dir: &Path) -> Result<Vec<Listed>, Failure> {
         self.repeat(|| async move {
             let mut listed = Vec::new();
             self.list_each(dir, |name, object| {

@@ -44,6 +44,8 @@ pub(crate) struct FaultyStore {
     pub completions_unanswered: AtomicBool,
     /// Requests until none is answered any more.
     pub answered: AtomicUsize,
+    /// Requests until every one fails.
+    pub down_after: AtomicUsize,
     /// Uploads in parts that were neither completed nor aborted.
     pub open_uploads: AtomicUsize,
     pub num_gets: AtomicUsize,
@@ -59,6 +61,7 @@ impl FaultyStore {
             is_down: AtomicBool::new(false),
             completions_unanswered: AtomicBool::new(false),
             answered: AtomicUsize::new(usize::MAX),
+            down_after: AtomicUsize::new(usize::MAX),
             open_uploads: AtomicUsize::new(0),
             num_gets: AtomicUsize::new(0),
         })
@@ -112,6 +115,25 @@ impl FaultyStore {
         self.inner.delete(&self.location_of(file).await).await.unwrap();
     }
 
+    pub(crate) async fn bytes_of(&self, file: &DataFile) -> Vec<u8> {
+        let location = self.location_of(file).await;
+        self.inner.get(&location).await.unwrap().bytes().await.unwrap().to_vec()
+    }
+
+    /// Puts an object of any name into the directory of the store that has `file`.
+    pub(crate) async fn put_beside(&self, file: &DataFile, name: &str, bytes: Vec<u8>) {
+        let location = self.location_of(file).await;
+        let dir = location.as_ref().strip_suffix(&object_name(file)).unwrap().to_owned();
+        self.inner.put(&Path::from(dir + name), bytes.into()).await.unwrap();
+    }
+
+    /// Removes the object of this name, of whichever store.
+    pub(crate) async fn remove_named(&self, name: &str) {
+        let objects: Vec<_> = self.inner.list(None).try_collect().await.unwrap();
+        let found = objects.into_iter().find(|object| object.location.as_ref().ends_with(name)).unwrap();
+        self.inner.delete(&found.location).await.unwrap();
+    }
+
     async fn location_of(&self, file: &DataFile) -> Path {
         let objects: Vec<_> = self.inner.list(None).try_collect().await.unwrap();
         let name = object_name(file);
@@ -128,8 +150,7 @@ impl FaultyStore {
 
     /// Takes one of the requests that are answered.
     fn is_silent(&self) -> bool {
-        let less = |left: usize| if left == usize::MAX { Some(left) } else { left.checked_sub(1) };
-        self.answered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err()
+        is_used_up(&self.answered)
     }
 
     async fn before(&self) -> Result<()> {
@@ -140,7 +161,10 @@ impl FaultyStore {
     }
 
     fn may_fail(&self) -> Result<()> {
-        if self.is_down.load(Ordering::Relaxed) || self.roll() < self.failing.load(Ordering::Relaxed) {
+        if is_used_up(&self.down_after)
+            || self.is_down.load(Ordering::Relaxed)
+            || self.roll() < self.failing.load(Ordering::Relaxed)
+        {
             return Err(broken());
         }
         Ok(())
@@ -149,6 +173,12 @@ impl FaultyStore {
     fn after<T>(&self, answer: T) -> Result<T> {
         if self.roll() < self.unanswered.load(Ordering::Relaxed) { Err(broken()) } else { Ok(answer) }
     }
+}
+
+/// Takes one of `left`.
+fn is_used_up(left: &AtomicUsize) -> bool {
+    let less = |left: usize| if left == usize::MAX { Some(left) } else { left.checked_sub(1) };
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err()
 }
 
 fn broken() -> Error {
@@ -205,6 +235,7 @@ impl ObjectStore for FaultyStore {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.before().await?;
         self.inner.list_with_delimiter(prefix).await
     }
 

@@ -10,13 +10,15 @@ use alula_catalog::{
 };
 
 use super::data_file::{FileFault, check_against};
+use super::objects::check_objects;
 use super::user_tables::check_user_file;
 use super::{Report, take};
 use crate::data_files::{DataFileReader, StoredFile};
 use crate::layout::Layout;
 use crate::reconcile::{Judge, Tree, Verdict};
+use crate::remote::Survey;
 use crate::wal::recover;
-use crate::{Error, Result};
+use crate::{Error, RemoteConfig, Result};
 
 const REPAIR: &str = "`alula verify --repair` builds the catalog anew from the data files";
 const NEWER: &str = "use the version that wrote it";
@@ -24,12 +26,15 @@ const RESTORE: &str = "restore it from a backup";
 
 /// Checks a data directory that no server uses. Changes nothing.
 ///
-/// Bounds: reads every local file once; a batch of rows and a log segment are in memory at a time.
+/// Of remote files it asks the object store whether they are there, and how long; it reads none of them. A store that does not
+/// answer is said so in the report.
+///
+/// Bounds: reads every local file once; a batch of rows and a log segment are in memory at a time, and the name of each object.
 ///
 /// # Errors
 /// `DirectoryInUse` — a server has it. `NoDataDirectory` — there is none. `Io` — the disk failed. What is wrong with the data
 /// is no error, but in the report.
-pub fn verify(data_dir: &Path) -> Result<Report> {
+pub fn verify(data_dir: &Path, remote: Option<&RemoteConfig>) -> Result<Report> {
     let (layout, _lock) = take(data_dir)?;
     let mut report = Report::default();
     let path = data_dir.join(Catalog::FILE_NAME);
@@ -43,8 +48,9 @@ pub fn verify(data_dir: &Path) -> Result<Report> {
         }
         Err(error) => return Err(error.into()),
     };
+    let survey = remote.map(|config| Survey::open(config, &layout)).transpose()?;
     let check = Check { layout: &layout, catalog: &catalog, report: &mut report };
-    check.run()?;
+    check.run(survey)?;
     Ok(report)
 }
 
@@ -86,12 +92,13 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn run(mut self) -> Result<()> {
+    fn run(mut self, survey: Option<Survey>) -> Result<()> {
         let tenants: HashMap<TenantNumber, TenantId> = self.catalog.tenants()?.into_iter().collect();
         let live = self.catalog.live_files()?;
         let flushed = self.catalog.flushed_seq()?;
         self.catalog(&tenants, live.len(), flushed)?;
         let mut unsound = self.files(&live, &tenants);
+        self.remote_files(&live, survey)?;
         unsound.extend(self.user_tables(&tenants)?);
         self.orphans(&live, unsound)?;
         self.log(flushed, &tenants)?;
@@ -124,12 +131,9 @@ impl Check<'_> {
     /// Files that are not what the catalog says.
     fn files(&mut self, live: &[DataFile], tenants: &HashMap<TenantNumber, TenantId>) -> HashSet<FileId> {
         let mut unsound = HashSet::new();
-        let (mut num_sound, mut num_rows, mut num_bytes, mut num_remote) = (0_u64, 0, 0, 0_u64);
-        for file in live {
-            if file.tier == Tier::Remote {
-                num_remote += 1;
-                continue;
-            }
+        let (mut num_sound, mut num_rows, mut num_bytes, mut num_local) = (0_u64, 0, 0, 0_u64);
+        for file in live.iter().filter(|file| file.tier == Tier::Local) {
+            num_local += 1;
             match self.file(file, tenants.get(&file.tenant)) {
                 Ok(()) => {
                     num_sound += 1;
@@ -143,16 +147,31 @@ impl Check<'_> {
                 }
             }
         }
-        let num_local = live.len() as u64 - num_remote;
         self.report.find(
             "data files",
             format!("{num_sound} of {num_local} are sound: all {num_rows} rows read, {num_bytes} bytes"),
         );
-        if num_remote > 0 {
-            self.report
-                .find("remote files", format!("{num_remote}, not checked: they are not in this directory"));
-        }
         unsound
+    }
+
+    /// Remote files of which the objects are not there, or of another size.
+    fn remote_files(&mut self, live: &[DataFile], survey: Option<Survey>) -> Result<()> {
+        let remote: Vec<_> = live.iter().filter(|file| file.tier == Tier::Remote).collect();
+        let not_checked = |why: &str| format!("{}, not checked: {why}", remote.len());
+        let Some(mut survey) = survey else {
+            if !remote.is_empty() {
+                self.report.find("remote files", not_checked("storage.remote_url is not set"));
+            }
+            return Ok(());
+        };
+        survey.enter(self.catalog.store_uuid()?);
+        match check_objects(&survey, &remote, self.report) {
+            Err(error @ Error::RemoteUnavailable { .. }) => {
+                self.report.find("remote files", not_checked(&error_chain(&error)));
+                Ok(())
+            }
+            checked => checked,
+        }
     }
 
     /// Files of user tables that are not what the catalog says.

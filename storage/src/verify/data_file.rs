@@ -16,6 +16,7 @@ use parquet::errors::ParquetError;
 
 use crate::data_files::DataFileReader;
 use crate::parquet::{Footer, FooterError, checksums, read_footer};
+use crate::remote::ObjectFault;
 
 /// Rows in memory at a time.
 const BATCH_ROWS: usize = 8192;
@@ -51,6 +52,12 @@ pub(super) enum FileFault {
     SetAside,
     #[error("row {row} belongs to another hour")]
     Partition { row: u64 },
+    #[error("it belongs to another store")]
+    Foreign,
+    #[error("its tenant has another number, or another name, in other files")]
+    SeveralTenants,
+    #[error(transparent)]
+    Object(Box<ObjectFault>),
 }
 
 type Result<T> = std::result::Result<T, FileFault>;
@@ -83,8 +90,24 @@ pub(super) fn check_against(
     check_rows(reader, &footer)
 }
 
+/// Reads all of a file: its footer, complete, if everything in the file agrees with it.
+pub(super) fn check_whole(reader: &DataFileReader) -> Result<Footer> {
+    let checksums = checksums(reader)?;
+    if checksums.is_own == Some(false) {
+        return Err(FileFault::Checksum);
+    }
+    let mut footer = read_footer(reader)?;
+    footer.file.size_bytes = reader.size_bytes();
+    footer.file.checksum = checksums.whole;
+    if checksums.is_own.is_none() && footer.has_checksum {
+        return Err(FileFault::Checksum);
+    }
+    check_rows(reader, &footer)?;
+    Ok(footer)
+}
+
 /// Compares every row of a file with its footer: how many there are, their order, and the range of their times and numbers.
-pub(super) fn check_rows(reader: &DataFileReader, footer: &Footer) -> Result<()> {
+fn check_rows(reader: &DataFileReader, footer: &Footer) -> Result<()> {
     // The reader panics on some damages.
     catch_unwind(AssertUnwindSafe(|| check_all_rows(reader, footer))).unwrap_or(Err(FileFault::Panicked))
 }

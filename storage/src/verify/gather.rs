@@ -1,23 +1,24 @@
-//! What a data directory holds, without its catalog, and the catalog that can be made of it. Of the catalog that is replaced
-//! only the losses are asked for: no other place has what was lost before, and what an operator said of it.
+//! What a store holds, without its catalog, and the catalog that can be made of it. Of the catalog that is replaced only the
+//! losses are asked for, as no other place has what was lost before and what an operator said of it, and files given up.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use alula_catalog::{
-    Catalog, CatalogContents, DataFile, DataLoss, FileId, RecordedLoss, SequenceNumber, Signal, TenantId,
+    Catalog, CatalogContents, DataFile, DataLoss, FileId, RecordedLoss, SequenceNumber, TenantId,
     TenantNumber, now_ns,
 };
 
 use super::Report;
-use super::data_file::{FileFault, check_rows, rows_by_entry};
+use super::damaged_file::{DamagedFile, Place};
+use super::data_file::{FileFault, rows_by_entry};
+use super::local_files::{LocalFiles, SoundFile};
 use super::plan::{Candidate, LogContents, Plan, plan};
-use super::user_tables::{SoundUserFile, read_whole_user_file, rebuild};
+use super::user_tables::{SoundUserFile, rebuild};
 use crate::data_files::DataFileReader;
 use crate::layout::Layout;
-use crate::parquet::{FILE_FORMAT_VERSION, Footer, FooterError, checksums, is_data_file_name, read_footer};
-use crate::reconcile::Tree;
+use crate::remote::{Ownership, Survey, give_up, take_back};
 use crate::wal::{recover, store_of_log};
 use crate::{Error, Result};
 
@@ -25,6 +26,7 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub(super) struct Found {
     layout: Layout,
+    tier: Option<TierFound>,
     sound: Vec<SoundFile>,
     user_files: Vec<SoundUserFile>,
     damaged: Vec<DamagedFile>,
@@ -38,85 +40,58 @@ pub(super) struct Found {
     last_tenant: TenantNumber,
 }
 
+/// The remote tier, if it was looked at.
 #[derive(Debug)]
-struct SoundFile {
-    path: PathBuf,
-    footer: Footer,
-}
-
-#[derive(Debug)]
-struct DamagedFile {
-    path: PathBuf,
-    id: Option<FileId>,
-    /// What can be read of it, which need not be true.
-    footer: Option<Box<Footer>>,
-    fault: FileFault,
-    /// In data/quarantine already: an earlier repair, or a start, put it there.
-    is_set_aside: bool,
+struct TierFound {
+    survey: Survey,
+    ownership: Ownership,
+    /// No object has rows that neither the catalog nor the log has.
+    is_complete: bool,
 }
 
 impl Found {
-    /// Reads every file, and the log.
+    /// Reads every file, the log, and the objects of the remote tier if there is a survey of it.
     ///
     /// # Errors
     /// As of [`super::repair()`].
-    pub(super) fn gather(layout: &Layout) -> Result<Self> {
-        let tree = Tree::read(layout);
-        if let Some((dir, error)) = tree.unreadable.into_iter().next() {
-            return Err(Error::io(&dir, "cannot list the directory; nothing was changed")(error));
+    pub(super) fn gather(layout: &Layout, survey: Option<Survey>, report: &mut Report) -> Result<Self> {
+        // A tier that does not answer is found out before hours of reading.
+        let stores = survey.as_ref().map(Survey::stores).transpose()?.unwrap_or_default();
+        let mut files = LocalFiles::read(layout)?;
+        let mut store_uuid = one_store(layout, &files.sound, &files.user_files)?;
+        if let (None, Some(survey)) = (store_uuid, &survey) {
+            store_uuid = store_of_tier(layout, survey, &stores, report)?;
         }
-        let (mut sound, mut user_files, mut damaged) = (Vec::new(), Vec::new(), Vec::new());
-        for path in tree.files {
-            if path.extension().is_some_and(|extension| extension == "tmp") {
-                continue;
-            }
-            let (footer, fault) = if path.starts_with(layout.user_tables_dir()) {
-                match read_whole_user_file(layout, &path) {
-                    Ok(file) => {
-                        user_files.push(file);
-                        continue;
-                    }
-                    Err(fault) => (None, fault),
-                }
-            } else {
-                match read_whole(layout, &path) {
-                    Ok(footer) => {
-                        sound.push(SoundFile { path, footer });
-                        continue;
-                    }
-                    Err(damage) => damage,
-                }
-            };
-            match fault {
-                FileFault::Footer(FooterError::Newer { found }) => {
-                    return Err(Error::NewerFormat { path, found, known: FILE_FORMAT_VERSION });
-                }
-                FileFault::Read(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    return Err(Error::io(&path, "cannot read the data file; nothing was changed")(error));
-                }
-                fault => damaged.push(DamagedFile::new(path, footer, fault, false)),
-            }
-        }
-        damaged.extend(set_aside_before(layout));
-        let store_uuid = one_store(layout, &sound, &user_files)?;
         let (log, log_tenants) = match store_uuid {
             Some(store_uuid) => read_log(layout, store_uuid)?,
             None => (LogContents::default(), BTreeSet::new()),
         };
-        let of_user_files = user_files.iter().map(|file: &SoundUserFile| file.footer.identity.tenant);
-        let of_files = sound.iter().map(|file: &SoundFile| file.footer.file.tenant).chain(of_user_files);
-        let of_damaged =
-            damaged.iter().filter_map(|file: &DamagedFile| Some(file.footer.as_ref()?.file.tenant));
-        let of_dirs = tree.dirs.iter().filter_map(|dir| tenant_of_dir(layout, dir));
+        let mut tier = None;
+        if let (Some(store_uuid), Some(mut survey)) = (store_uuid, survey) {
+            survey.enter(store_uuid);
+            let ownership = survey.ownership()?;
+            if ownership == Ownership::Anothers {
+                return Err(Error::RemoteOwned);
+            }
+            let objects =
+                files.objects(layout, store_uuid, &survey, dead_on_record(layout, store_uuid), report)?;
+            files.damaged.extend(objects.damaged);
+            files.tenants.extend(objects.tenants);
+            files.sound.extend(objects.sound.into_iter().map(|object| SoundFile {
+                path: layout.data_root().join(&object.listed.name),
+                footer: object.footer.clone(),
+                object: Some(object),
+            }));
+            tier = Some(TierFound { survey, ownership, is_complete: objects.is_complete });
+        }
         let known_losses =
             store_uuid.map(|store_uuid| losses_on_record(layout, store_uuid)).unwrap_or_default();
-        let of_losses = known_losses.iter().filter_map(|known| known.loss.tenant);
-        let all =
-            of_files.chain(of_damaged).chain(of_dirs).chain(of_losses).chain(log_tenants.iter().copied());
-        let last_tenant = all.max().unwrap_or(TenantNumber(0));
+        let last_tenant = files.last_tenant(&known_losses, &log_tenants);
+        let LocalFiles { sound, user_files, damaged, .. } = files;
         let layout = layout.clone();
         Ok(Self {
             layout,
+            tier,
             sound,
             user_files,
             damaged,
@@ -128,9 +103,45 @@ impl Found {
         })
     }
 
+    /// Where the objects are, if they were looked for.
+    pub(super) fn tier_url(&self) -> Option<&str> {
+        self.tier.as_ref().map(|tier| tier.survey.url())
+    }
+
+    /// Whether every object may be removed that the catalog does not have.
+    pub(super) fn has_all_objects(&self) -> bool {
+        self.tier.as_ref().is_some_and(|tier| tier.is_complete)
+    }
+
+    /// Keeps servers from removing objects, unless [`Self::has_all_objects`].
+    ///
+    /// Without the rows of remote files every object would look like one that belongs to no file, and be removed. A directory
+    /// that is not the owner of its objects removes none.
+    pub(super) fn protect_objects(&self) -> Result<()> {
+        if self.has_all_objects() {
+            return Ok(());
+        }
+        give_up(&self.layout)?;
+        match &self.tier {
+            Some(tier) if tier.ownership == Ownership::Nobodys => tier.survey.keep_from_all(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the objects ours again that an earlier repair gave up, if [`Self::has_all_objects`]. The catalog must be in its
+    /// place.
+    pub(super) fn take_back_objects(&self) -> Result<()> {
+        match &self.tier {
+            Some(TierFound { ownership: Ownership::Ours { number }, is_complete: true, .. }) => {
+                take_back(&self.layout, number)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Damaged files that are still among the sound ones.
     pub(super) fn to_set_aside(&self) -> impl Iterator<Item = &Path> {
-        self.damaged.iter().filter(|file| !file.is_set_aside).map(|file| file.path.as_path())
+        self.damaged.iter().filter(|file| file.place == Place::DataDir).map(|file| file.path.as_path())
     }
 
     /// The catalog that this makes.
@@ -144,6 +155,13 @@ impl Found {
         let files: Vec<DataFile> = plan.live.iter().map(|index| candidates[*index].file.clone()).collect();
         let num_rows: u64 = files.iter().map(|file| file.num_rows).sum();
         report.find("data files", format!("{} taken in, with {num_rows} rows", files.len()));
+        let objects = plan.live.iter().filter_map(|index| self.sound[*index].object.as_ref());
+        let block_hashes: Vec<_> =
+            objects.filter_map(|object| Some((object.footer.file.id, object.hashes.clone()?))).collect();
+        if let Some(url) = self.tier_url() {
+            let text = format!("{} of these are in {url}, each read whole", block_hashes.len());
+            report.find("remote files", text);
+        }
         for (num_left, why) in [
             (plan.superseded.len(), "others have their rows"),
             (plan.in_log.len(), "the log has their rows, which the next start puts into files"),
@@ -163,6 +181,7 @@ impl Found {
             last_tenant: self.last_tenant,
             last_deletion: applied.max().unwrap_or(0),
             files,
+            block_hashes,
             user_tables: rebuilt.tables,
             user_files: rebuilt.files,
             known_losses: self.known_losses.clone(),
@@ -173,8 +192,10 @@ impl Found {
     fn tenants(&self, report: &mut Report) -> Result<Vec<(TenantNumber, TenantId)>> {
         let mut ids: BTreeMap<TenantNumber, (&TenantId, &Path)> = BTreeMap::new();
         let mut numbers: BTreeMap<&TenantId, (TenantNumber, &Path)> = BTreeMap::new();
-        let of_files =
-            self.sound.iter().map(|SoundFile { path, footer }| (path, footer.file.tenant, &footer.tenant_id));
+        let of_files = self
+            .sound
+            .iter()
+            .map(|SoundFile { path, footer, .. }| (path, footer.file.tenant, &footer.tenant_id));
         let of_user_files = self.user_files.iter().map(|SoundUserFile { path, footer, .. }| {
             (path, footer.identity.tenant, &footer.identity.tenant_id)
         });
@@ -216,12 +237,11 @@ impl Found {
         for file in &self.damaged {
             let loss = file.loss(&self.layout);
             if let Some(elsewhere) = self.is_elsewhere(file, plan, live) {
-                report.find("data files", format!("{}: {}; {elsewhere}", loss.source, loss.detail));
+                let name = file.name(&self.layout);
+                report.find("data files", format!("{name}: {}; {elsewhere}", loss.detail));
                 continue;
             }
-            let advice =
-                "it is kept in data/quarantine and its rows are on record as lost; restore it from a backup";
-            report.blame(loss.source.clone(), loss.detail.clone(), advice);
+            report.blame(file.name(&self.layout), loss.detail.clone(), file.advice());
             // Perhaps by a name that it had in another directory.
             if !file.path.file_name().is_some_and(|name| known_files.contains(name)) {
                 losses.push(loss);
@@ -278,6 +298,15 @@ impl Found {
         Ok(gaps.collect())
     }
 
+    /// Opens a file again that was found sound.
+    fn open(&self, file: &SoundFile) -> Result<Result<DataFileReader, FileFault>> {
+        let (Some(object), Some(tier)) = (&file.object, &self.tier) else {
+            return Ok(DataFileReader::open(self.layout.disk(), &file.path).map_err(FileFault::from));
+        };
+        let read = tier.survey.download(&object.listed)?;
+        Ok(read.map(|(reader, _)| reader).map_err(|fault| FileFault::Object(Box::new(fault))))
+    }
+
     fn count_rows(&self, files: &[usize]) -> Result<BTreeMap<SequenceNumber, u64>> {
         let mut counted = BTreeMap::new();
         // Entries before the log have no frames to be compared with.
@@ -290,76 +319,13 @@ impl Found {
                 let source = io::Error::new(io::ErrorKind::InvalidData, fault.to_string());
                 Error::io(&file.path, "cannot read the data file")(source)
             };
-            let reader = DataFileReader::open(self.layout.disk(), &file.path);
-            let reader = reader.map_err(|error| unreadable(error.into()))?;
+            let reader = self.open(file)?.map_err(unreadable)?;
             for (seq, rows) in rows_by_entry(&reader).map_err(unreadable)? {
                 *counted.entry(seq).or_default() += rows;
             }
         }
         Ok(counted)
     }
-}
-
-impl DamagedFile {
-    fn new(path: PathBuf, footer: Option<Box<Footer>>, fault: FileFault, is_set_aside: bool) -> Self {
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let id = u128::from_str_radix(stem, 16).ok().map(FileId);
-        Self { path, id, footer, fault, is_set_aside }
-    }
-
-    fn loss(&self, layout: &Layout) -> DataLoss {
-        let name = self.path.strip_prefix(layout.root()).unwrap_or(&self.path);
-        let file = self.footer.as_ref().map(|footer| &footer.file);
-        DataLoss {
-            first_seq: file.map(|file| file.first_seq).unwrap_or_default(),
-            last_seq: file.map(|file| file.last_seq).unwrap_or_default(),
-            source: name.display().to_string(),
-            detail: self.fault.to_string(),
-            found_ns: now_ns(),
-            tenant: file.map(|file| file.tenant).or_else(|| tenant_of_dir(layout, &self.path)),
-            signal: file.map(|file| file.signal).or_else(|| signal_of_dir(layout, &self.path)),
-            num_rows: file.map(|file| file.num_rows),
-            timestamps: file.map(|file| file.timestamps),
-        }
-    }
-}
-
-/// Reads all of a file: its footer, complete, if everything in the file agrees with it.
-fn read_whole(layout: &Layout, path: &Path) -> Result<Footer, (Option<Box<Footer>>, FileFault)> {
-    let reader = DataFileReader::open(layout.disk(), path).map_err(|error| (None, error.into()))?;
-    let checksums = checksums(&reader).map_err(|error| (None, error.into()))?;
-    if checksums.is_own == Some(false) {
-        return Err((read_footer(&reader).ok().map(Box::new), FileFault::Checksum));
-    }
-    let mut footer = read_footer(&reader).map_err(|error| (None, error.into()))?;
-    footer.file.size_bytes = reader.size_bytes();
-    footer.file.checksum = checksums.whole;
-    let expected = layout.data_file(&footer.file);
-    let checked = if checksums.is_own.is_none() && footer.has_checksum {
-        Err(FileFault::Checksum)
-    } else if expected == path {
-        check_rows(&reader, &footer)
-    } else {
-        let (found, expected) = (path.display().to_string(), expected.display().to_string());
-        Err(FileFault::Differs { what: "places", found, expected })
-    };
-    match checked {
-        Ok(()) => Ok(footer),
-        Err(fault) => Err((Some(Box::new(footer)), fault)),
-    }
-}
-
-fn set_aside_before(layout: &Layout) -> Vec<DamagedFile> {
-    let dir = layout.data_quarantine_dir();
-    let names = layout.disk().list(&dir).unwrap_or_default().into_iter().map(|entry| entry.name);
-    let ours = names.filter(|name| name.to_str().is_some_and(is_data_file_name));
-    ours.map(|name| {
-        let path = dir.join(name);
-        let reader = DataFileReader::open(layout.disk(), &path).ok();
-        let footer = reader.and_then(|reader| read_footer(&reader).ok());
-        DamagedFile::new(path, footer.map(Box::new), FileFault::SetAside, true)
-    })
-    .collect()
 }
 
 /// The losses of the catalog that is replaced, if that is sound and of this store.
@@ -370,6 +336,51 @@ fn losses_on_record(layout: &Layout, store_uuid: [u8; 16]) -> Vec<RecordedLoss> 
     } else {
         Vec::new()
     }
+}
+
+/// Files that the store gave up, if the catalog that is replaced is sound and of this store: of some the objects may still be
+/// there, and no other has their rows, as those are deleted.
+fn dead_on_record(layout: &Layout, store_uuid: [u8; 16]) -> HashSet<FileId> {
+    let Ok(catalog) = Catalog::inspect(&layout.root().join(Catalog::FILE_NAME)) else {
+        return HashSet::new();
+    };
+    if catalog.store_uuid().ok() != Some(store_uuid) {
+        return HashSet::new();
+    }
+    catalog.dead_files().unwrap_or_default().into_iter().map(|dead| dead.file.id).collect()
+}
+
+/// The store of a data directory in which nothing says which one it is: the one of its catalog if that is sound, or the only
+/// one in the tier that may be it.
+fn store_of_tier(
+    layout: &Layout,
+    survey: &Survey,
+    stores: &[[u8; 16]],
+    report: &mut Report,
+) -> Result<Option<[u8; 16]>> {
+    let catalog = Catalog::inspect(&layout.root().join(Catalog::FILE_NAME));
+    if let Ok(uuid) = catalog.and_then(|catalog| catalog.store_uuid())
+        && stores.contains(&uuid)
+    {
+        return Ok(Some(uuid));
+    }
+    if let [only] = stores {
+        return Ok(Some(*only));
+    }
+    for uuid in stores {
+        if matches!(survey.ownership_of(*uuid)?, Ownership::Ours { .. }) {
+            return Ok(Some(*uuid));
+        }
+    }
+    if !stores.is_empty() {
+        let text = format!(
+            "none taken in: {} stores are in {}, and nothing in this directory says which one it was",
+            stores.len(),
+            survey.url()
+        );
+        report.find("remote files", text);
+    }
+    Ok(None)
 }
 
 /// The store that all files and the log belong to.
@@ -417,19 +428,4 @@ fn recovered_id(number: TenantNumber, taken: &[(TenantNumber, TenantId)]) -> Ten
     };
     let is_free = |id: &TenantId| !taken.iter().any(|(_, other)| other == id);
     (0..=taken.len()).map(id).find(is_free).expect("there is one more of them than of taken ones")
-}
-
-/// Parts of a path below the directory of data files: signal, tenant number, ...
-fn parts<'a>(layout: &Layout, path: &'a Path) -> Vec<&'a str> {
-    let below = path.strip_prefix(layout.data_root()).unwrap_or(Path::new(""));
-    below.iter().filter_map(|part| part.to_str()).collect()
-}
-
-fn tenant_of_dir(layout: &Layout, path: &Path) -> Option<TenantNumber> {
-    parts(layout, path).get(1)?.parse().ok().map(TenantNumber)
-}
-
-fn signal_of_dir(layout: &Layout, path: &Path) -> Option<Signal> {
-    let parts = parts(layout, path);
-    Signal::ALL.into_iter().find(|signal| parts.first() == Some(&signal.table_name()))
 }

@@ -1,8 +1,8 @@
 //! A new catalog in the place of a damaged one.
 //!
 //! What is neither in the footers of data files nor in the log cannot be built anew, and the report says so: pending
-//! deletions, retention policies, the ids of stored batches, what ingest refused, and where remote files are. Losses on record
-//! are taken from the old catalog if that can be trusted.
+//! deletions, retention policies, the ids of stored batches, and what ingest refused. Losses on record are taken from the old
+//! catalog if that can be trusted, and files that moved to the remote tier from there.
 
 use std::ffi::OsString;
 use std::io;
@@ -16,7 +16,8 @@ use super::{Report, take};
 use crate::disk::sync_dir;
 use crate::layout::Layout;
 use crate::reconcile::set_aside;
-use crate::{Error, Result};
+use crate::remote::{Survey, had_remote_tier};
+use crate::{Error, RemoteConfig, Result};
 
 /// The new catalog until it takes its place.
 const NEW_NAME: &str = "catalog.db.repair";
@@ -31,16 +32,28 @@ pub enum RepairMode {
     Always,
 }
 
+/// Where a repair looks for files that moved to the remote tier.
+#[derive(Clone, Debug)]
+pub enum RemoteSource {
+    Tier(Box<RemoteConfig>),
+    /// No tier is known: a directory that had one is not repaired without it.
+    Unknown,
+    /// Files that moved there stay out of the new catalog; a later repair can take them in.
+    LeftOut,
+}
+
 /// Builds the catalog of a data directory anew. The old one stays beside it, as `catalog.db.damaged-<time>`.
 ///
-/// Bounds: reads every local file once, and the log; in memory are a batch of rows, a log segment, and a few words for each
-/// file and log entry.
+/// Bounds: reads every local file once, the log, and each remote file that is part of the store once, through a temporary file;
+/// in memory are a batch of rows, a log segment, 24 MiB of a remote file, and a few words for each file, MiB of a remote file,
+/// and log entry.
 /// Durable: when this returns. Interrupted before, it has changed nothing that a start or another repair looks at.
 ///
 /// # Errors
 /// `DirectoryInUse`, `NoDataDirectory`, `Io` — as of a check. `SeveralStores`, `SeveralTenants`, `NewerFormat` — files are there
-/// that cannot all belong here; nothing was changed.
-pub fn repair(data_dir: &Path, mode: RepairMode) -> Result<Report> {
+/// that cannot all belong here. `RemoteUnavailable`, `RemoteNotConfigured`, `RemoteOwned` — files of the remote tier cannot be
+/// taken in. Nothing was changed.
+pub fn repair(data_dir: &Path, mode: RepairMode, remote: &RemoteSource) -> Result<Report> {
     let (layout, _lock) = take(data_dir)?;
     let mut report = Report::default();
     match catalog_fault(&layout)? {
@@ -53,7 +66,12 @@ pub fn repair(data_dir: &Path, mode: RepairMode) -> Result<Report> {
             return Ok(report);
         }
     }
-    let found = Found::gather(&layout)?;
+    let survey = match remote {
+        RemoteSource::Tier(config) => Some(Survey::open(config, &layout)?),
+        RemoteSource::Unknown if had_remote_tier(&layout) => return Err(Error::RemoteNotConfigured),
+        RemoteSource::Unknown | RemoteSource::LeftOut => None,
+    };
+    let found = Found::gather(&layout, survey, &mut report)?;
     let contents = found.contents(&mut report)?;
     let path = data_dir.join(Catalog::FILE_NAME);
     let new = data_dir.join(NEW_NAME);
@@ -63,19 +81,18 @@ pub fn repair(data_dir: &Path, mode: RepairMode) -> Result<Report> {
     for path in found.to_set_aside() {
         set_aside(&layout, path)?;
     }
-    // Without the rows of remote files every object would look like one that belongs to no file, and be removed. A directory
-    // that is not the owner of its objects removes none.
-    remove(&layout, &layout.remote_owner())?;
+    found.protect_objects()?;
     sync_dir(layout.disk(), layout.root())?;
     let kept = replace_catalog(&layout, &new, &path)?;
     if let Some(kept) = kept {
         report.find("kept aside", format!("the old catalog, as {kept}"));
     }
-    tell_what_is_gone(&mut report);
+    found.take_back_objects()?;
+    tell_what_is_gone(&found, &mut report);
     Ok(report)
 }
 
-fn tell_what_is_gone(report: &mut Report) {
+fn tell_what_is_gone(found: &Found, report: &mut Report) {
     for text in [
         "deletions that were not applied to all files yet: their rows are there again; repeat each DELETE",
         "retention policies of tenants: the server's defaults apply until `alula retention set` is repeated",
@@ -83,11 +100,22 @@ fn tell_what_is_gone(report: &mut Report) {
         "what ingest refused (system.ingest_rejections)",
         "losses on record before, if the old catalog is damaged or of another store",
         "when user tables were made; one that was dropped in the seconds before the server ended may be there again",
-        "files of the remote tier: their objects are untouched, and in no query; this directory does not own them any more, \
-         so nothing moves there either, until `OWNER` is removed from the object store, which gives the objects up",
+        "uploads in parts to the remote tier that were under way; a lifecycle rule of the bucket removes them",
     ] {
         report.find("not rebuilt", text);
     }
+    if found.has_all_objects() {
+        return;
+    }
+    let what = match found.tier_url() {
+        Some(_) => "objects of the remote tier that are among the problems",
+        None => "files of the remote tier, which was not looked at",
+    };
+    let text = format!(
+        "{what}: they are untouched, and in no query; this directory moves nothing there and removes nothing from \
+         there, until `alula verify --repair --force` finds all of them sound"
+    );
+    report.find("not rebuilt", text);
 }
 
 /// Puts the new catalog in the place of the old one. Returns the name that the old one has.

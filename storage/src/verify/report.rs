@@ -21,7 +21,7 @@ pub struct Finding {
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// A path inside the data directory.
+    /// A path inside the data directory, or the URL of an object.
     pub path: String,
     pub text: String,
     /// What a person can do about it.

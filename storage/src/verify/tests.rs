@@ -1,6 +1,7 @@
 //! Data directories of all kinds: what a check says of them, and what a repair makes of them.
 
 mod damages;
+mod objects;
 mod rebuild;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,16 @@ use crate::testing::{bodies, config, crash_image, entry, expected, open};
 const NOON_S: i64 = 1_600_000_000;
 const CATALOG: [&str; 4] = ["catalog.db", "catalog.db-wal", "catalog.db-shm", "catalog.db-mark"];
 const TENANTS: [&str; 3] = ["a", "b", "c"];
+
+/// Of a directory without a remote tier.
+fn verify(dir: &Path) -> Result<Report> {
+    super::verify(dir, None)
+}
+
+/// Of a directory without a remote tier.
+fn repair(dir: &Path, mode: RepairMode) -> Result<Report> {
+    super::repair(dir, mode, &RemoteSource::Unknown)
+}
 
 /// A copy of a directory as it is at this moment.
 fn image(dir: &Path) -> TempDir {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::catalog::tests::file;
 use crate::catalog::user_tables::tests::{user_file, user_table};
-use crate::{Acknowledgement, FileId, NewDeletion, RetryWindowChange, ScrubPass, Signal};
+use crate::{Acknowledgement, NewDeletion, RetryWindowChange, ScrubPass, Signal, Tier};
 
 fn loss(seq: u64, tenant: u32) -> DataLoss {
     DataLoss {
@@ -36,13 +36,18 @@ fn a_built_catalog_takes_the_place_of_the_one_it_is_for() {
         acknowledgement: note
             .map(|note| Acknowledgement { at_ns: 1_795_262_400_456_000_000, note: Some(note.to_owned()) }),
     };
+    let hashes = BlockHashes { block_bytes: 1 << 20, hashes: vec![[1; 16], [2; 16]] };
     let contents = CatalogContents {
         store_uuid: Some(uuid),
         flushed_seq: SequenceNumber(20),
         tenants: vec![(TenantNumber(3), "c".parse().unwrap()), (TenantNumber(7), "g".parse().unwrap())],
         last_tenant: TenantNumber(9),
         last_deletion: 5,
-        files: vec![file(1, TenantNumber(3), 1, 20)],
+        files: vec![
+            file(1, TenantNumber(3), 1, 20),
+            DataFile { tier: Tier::Remote, ..file(2, TenantNumber(3), 2, 20) },
+        ],
+        block_hashes: vec![(file(2, TenantNumber(3), 2, 20).id, hashes.clone())],
         user_tables: vec![user_table(5, TenantNumber(7), "hosts", 12)],
         user_files: vec![user_file(2, TenantNumber(7), 5)],
         known_losses: vec![known(4, 1, Some("disk replaced")), known(6, 2, None)],
@@ -58,6 +63,7 @@ fn a_built_catalog_takes_the_place_of_the_one_it_is_for() {
     assert_eq!(catalog.flushed_seq().unwrap(), SequenceNumber(20));
     assert_eq!(catalog.tenants().unwrap(), contents.tenants);
     assert_eq!(catalog.live_files().unwrap(), contents.files);
+    assert_eq!(catalog.block_hashes(contents.files[1].id).unwrap(), hashes);
     let tables = catalog.user_tables().unwrap();
     assert_eq!(
         tables,

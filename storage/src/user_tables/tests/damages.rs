@@ -7,7 +7,7 @@ use alula_catalog::UserFile;
 
 use super::*;
 use crate::health::Health;
-use crate::verify::{RepairMode, repair, verify};
+use crate::verify::{RemoteSource, RepairMode, repair, verify};
 
 async fn closed(tables: &[(&str, &[i64])]) -> (tempfile::TempDir, Vec<UserFile>) {
     let dir = tempdir().unwrap();
@@ -105,12 +105,12 @@ fn files_on_disk_of(dir: &Path) -> usize {
 #[tokio::test]
 async fn verify_reads_every_row_of_user_tables_and_names_what_is_wrong() {
     let (dir, files) = closed(&[("hosts", &[1, 2]), ("none", &[])]).await;
-    let report = verify(dir.path()).unwrap();
+    let report = verify(dir.path(), None).unwrap();
     assert!(report.is_sound(), "{:?}", report.problems);
     let found = report.findings.iter().find(|finding| finding.part == "user tables").unwrap();
     assert!(found.text.starts_with("2 with 2 sound files: all 2 rows read"), "{found}");
     damage(dir.path(), &files[0]);
-    let report = verify(dir.path()).unwrap();
+    let report = verify(dir.path(), None).unwrap();
     let paths: Vec<_> = report.problems.iter().map(|problem| problem.path.as_str()).collect();
     assert_eq!(paths, [format!("data/{}", crate::layout::Layout::data_file_name(&files[0]))]);
 }
@@ -144,7 +144,7 @@ async fn a_lost_catalog_is_built_anew_with_all_user_tables() {
     for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
         let _ = fs::remove_file(image.path().join(name));
     }
-    let report = repair(image.path(), RepairMode::IfNeeded).unwrap();
+    let report = repair(image.path(), RepairMode::IfNeeded, &RemoteSource::Unknown).unwrap();
     assert!(report.is_sound(), "{:?}", report.problems);
     let storage = open(config(image.path())).unwrap();
     assert_eq!(names(&storage, "a"), ["empty", "hosts"]);
@@ -156,6 +156,6 @@ async fn a_lost_catalog_is_built_anew_with_all_user_tables() {
     assert_eq!(tables.get("empty").unwrap().schema(), &schema());
     append_and_commit(&storage, "a", "hosts", &[30]).unwrap();
     storage.close().await.unwrap();
-    let report = verify(image.path()).unwrap();
+    let report = verify(image.path(), None).unwrap();
     assert!(report.is_sound(), "{:?}", report.problems);
 }

@@ -7,6 +7,7 @@ use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use super::*;
 use crate::maintenance::tier_all;
 use crate::remote::testing::FaultyStore;
+use crate::verify::{RemoteSource, RepairMode, repair};
 use crate::{PredicateCompiler, PredicateError, RowPredicate};
 
 /// A predicate is the start of a body.
@@ -145,4 +146,35 @@ async fn a_remote_file_with_deleted_rows_becomes_a_local_one_without_them() {
     assert_eq!(store.catalog.live_files().unwrap()[0].tier, Tier::Local);
     assert_eq!(bodies(&storage, "a").await, expected(&[("y", 4)]));
     assert!(is_completed(&storage));
+}
+
+#[tokio::test]
+async fn a_deleted_row_does_not_come_back_with_the_object_that_had_it_when_the_catalog_is_lost() {
+    let (dir, objects) = (tempdir().unwrap(), FaultyStore::new(2));
+    let with_remote = || Config { remote: Some(objects.config()), ..config(dir.path()) };
+    let storage = open(with_remote()).unwrap();
+    storage.compile_predicates_with(Arc::new(StartsWith));
+    storage.append(entry("a", "x", 1_795_262_400, 4)).await.unwrap();
+    storage.append(entry("a", "y", 1_795_262_400, 4)).await.unwrap();
+    storage.append(entry("b", "z", 1_795_262_400, 4)).await.unwrap();
+    storage.flush().await.unwrap();
+    tier_all(&storage);
+    let files = storage.store().catalog.live_files().unwrap();
+    let (replaced, other) = (&files[0], &files[1]);
+    let object = objects.bytes_of(replaced).await;
+    delete(&storage, "x").await;
+    compact_all(storage.store(), &CompactionConfig::default(), CompactionScope::default()).unwrap();
+    storage.close().await.unwrap();
+    // The log has no entry any more that is in a file.
+    open(with_remote()).unwrap().close().await.unwrap();
+    // As if it could not be removed.
+    assert_eq!(objects.data_files().await.len(), 1);
+    objects.put_beside(other, &crate::remote::object_name(replaced), object).await;
+    for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm", "catalog.db-mark"] {
+        let _ = std::fs::remove_file(dir.path().join(name));
+    }
+    let tier = RemoteSource::Tier(Box::new(objects.config()));
+    let report = repair(dir.path(), RepairMode::IfNeeded, &tier).unwrap();
+    assert!(report.is_sound(), "{report:?}");
+    assert_eq!(bodies(&open(with_remote()).unwrap(), "a").await, expected(&[("y", 4)]));
 }
