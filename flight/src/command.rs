@@ -149,6 +149,11 @@ fn not_a_command() -> Error {
     Error::MalformedMessage { reason }
 }
 
+/// A message that is sent as it is, without an `Any` around it.
+pub(crate) fn bare<M: Message + Default>(body: &[u8], name: &str) -> Result<M> {
+    M::decode(body).map_err(|_| Error::MalformedMessage { reason: format!("it is not a {name}") })
+}
+
 /// The message of type `M` in the body of an action.
 pub(crate) fn unpack<M: ProstMessageExt>(body: &[u8]) -> Result<M> {
     let expected = name(M::type_url());

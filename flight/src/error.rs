@@ -82,6 +82,12 @@ pub enum Error {
     UnknownHandle,
 
     #[error(
+        "the rows of the statement have other columns than it was said: a table was made anew since. Send the statement \
+         again, or prepare it again"
+    )]
+    OtherColumns,
+
+    #[error(
         "the statement has {found} bytes and query.max_sql_bytes is {limit}: \
          pass long lists of values in several statements"
     )]
@@ -212,6 +218,12 @@ pub enum Error {
         found >> 20
     )]
     RowTooLarge { found: usize },
+
+    #[error(
+        "a batch of up to 8,192 rows would have more than 2 GiB of text in one column: select fewer columns that are put \
+         together with ||, or parts of the long values (substr)"
+    )]
+    TooMuchText,
 
     #[error(
         "the statement ran longer than query.statement_timeout ({}s): \

@@ -1,11 +1,12 @@
 //! The functions and operators of a query, beyond and short of DataFusion's own.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::error::Result;
-use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::{FunctionRegistry, SessionStateBuilder, SessionStateDefaults};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
 use datafusion::logical_expr::sqlparser::ast::BinaryOperator;
@@ -26,6 +27,23 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     functions.retain(|function| !WITHHELD.contains(&function.name()));
     functions.extend(metric_functions::scalar_functions());
     functions.into_iter().map(watched_function).collect()
+}
+
+/// Whether a function of that name, in lower case, makes a value of each row alone.
+pub(crate) fn is_scalar_function(name: &str) -> bool {
+    static NAMES: LazyLock<HashSet<String>> = LazyLock::new(|| {
+        let mut state = SessionStateBuilder::new()
+            .with_scalar_functions(scalar_functions())
+            .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
+            .build();
+        datafusion_functions_json::register_all(&mut state as &mut dyn FunctionRegistry)
+            .expect("a session takes functions");
+        // The planner's own.
+        let unnest = ["unnest", "unnest_outer"].map(str::to_owned);
+        let higher_order = state.higher_order_functions().keys().cloned();
+        state.scalar_functions().keys().cloned().chain(higher_order).chain(unnest).collect()
+    });
+    NAMES.contains(name)
 }
 
 /// The planners of operators, in the order they are asked.

@@ -25,6 +25,7 @@ use tonic::Status;
 use crate::backfill::Backfiller;
 use crate::command::cut;
 use crate::context::QueryContext;
+use crate::panics::Distrusted;
 use crate::received::refuse_costly;
 use crate::runtime::QueryRuntime;
 use crate::stop::Stop;
@@ -179,9 +180,9 @@ pub(crate) async fn run(
     let target = Target::try_new(command)?;
     let backfiller = backfiller.clone();
     let taken = runtime.run_until(&Stop::after(None), async move {
-        let mut payloads = FlightDataDecoder::new(
+        let mut payloads = Distrusted(FlightDataDecoder::new(
             checked(messages, SILENCE).map_err(|error| FlightError::from_external_error(Box::new(error))),
-        );
+        ));
         let given = schema(&mut payloads).await?;
         let rows = rows(payloads);
         match target {
@@ -239,7 +240,7 @@ fn has_rows(message: &FlightData) -> bool {
 }
 
 /// The columns, which come before the rows.
-async fn schema(payloads: &mut FlightDataDecoder) -> Result<SchemaRef> {
+async fn schema(payloads: &mut Distrusted<FlightDataDecoder>) -> Result<SchemaRef> {
     match payloads.next().await.transpose().map_err(malformed)? {
         Some(data) => match data.payload {
             DecodedPayload::Schema(schema) => Ok(schema),
@@ -253,7 +254,7 @@ fn no_schema() -> Error {
     Error::MalformedMessage { reason: "the rows to ingest begin without a schema".to_owned() }
 }
 
-fn rows(payloads: FlightDataDecoder) -> BoxStream<'static, Result<RecordBatch>> {
+fn rows(payloads: Distrusted<FlightDataDecoder>) -> BoxStream<'static, Result<RecordBatch>> {
     let batches = payloads.map_err(malformed).try_filter_map(|data| async move {
         match data.payload {
             DecodedPayload::RecordBatch(batch) => Ok(Some(batch)),

@@ -12,6 +12,7 @@
 //! | `parts.rs`, `parts/` | one query as several tickets |
 //! | `statement.rs`, `prepared.rs`, `bindings.rs` | running statements; preparing and binding them |
 //! | `received.rs` | Arrow data that clients send |
+//! | `panics.rs` | panics of Arrow's that are the doing of a client |
 //! | `update.rs`, `update/` | the statements that change something |
 //! | `ingest.rs` | bulk ingest into tables of the tenant's own |
 //! | `backfill.rs` | the same into `metrics`, `logs` and `traces` |
@@ -22,7 +23,7 @@
 //! | `context.rs` | from a principal to a session: the only way to rows |
 //! | `information_schema.rs`, `views.rs` | what is in a session: tables about tables, views |
 //! | `functions.rs`, `aggregates.rs`, `metric_functions/` | the functions and operators of a session |
-//! | `dialect.rs`, `parse.rs`, `like_escape.rs`, `time_column.rs`, `inlining.rs`, `parameters.rs`, `parameters/`, `plan.rs` | from SQL text to a stream of batches |
+//! | `dialect.rs`, `parse.rs`, `parse/`, `like_escape.rs`, `time_column.rs`, `inlining.rs`, `parameters.rs`, `parameters/`, `plan.rs` | from SQL text to a stream of batches |
 //! | `runtime.rs`, `stop.rs`, `watch/` | the threads that all of it runs on, and how what runs there is ended |
 //! | `queries.rs`, `queries/` | what runs and what ran: `system.queries`, cancelling, figures |
 //! | `polling.rs`, `polling/` | statements whose client asks from time to time how far they are |
@@ -57,6 +58,7 @@ mod like_escape;
 mod metadata;
 mod metric_functions;
 mod origins;
+mod panics;
 mod parameters;
 mod parse;
 mod parts;
@@ -94,6 +96,7 @@ use alula_storage::Storage;
 pub use backfill::{Backfill, RowsRequest};
 pub use context::Config;
 pub use error::{Error, Result};
+pub use panics::is_expected_panic;
 pub use service::FlightServer;
 pub use tail::TailConfig;
 

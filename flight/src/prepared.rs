@@ -11,6 +11,7 @@ use tonic::Status;
 
 use crate::command::JsonQuery;
 use crate::context::QueryContext;
+use crate::panics::Distrusted;
 use crate::parameters::Bound;
 use crate::parse::parse;
 use crate::plan::Planned;
@@ -111,7 +112,7 @@ async fn decode(
     messages: impl Stream<Item = Result<FlightData, Status>> + Unpin,
 ) -> Result<Vec<RecordBatch>> {
     let messages = read_bounded(messages).await?;
-    runtime.run(received::decode(messages)).await.map_err(|error| match error {
+    runtime.run(Distrusted(Box::pin(received::decode(messages)))).await.map_err(|error| match error {
         Error::Panicked(panic) => Error::MalformedParameters(Box::new(panic)),
         other => other,
     })

@@ -7,13 +7,11 @@
 //! sealed message = BLAKE3 keyed hash of the message, 32 bytes | message
 //! ```
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alula_auth::Principal;
 use bytes::Bytes;
 use prost::Message;
-
-use crate::ticket::unix_seconds;
 
 /// Seals messages for one purpose.
 pub(crate) struct Seal {
@@ -44,12 +42,12 @@ impl Seal {
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(crate) struct Owner {
     #[prost(string, tag = "1")]
-    tenant: String,
+    pub(crate) tenant: String,
     #[prost(string, tag = "2")]
-    subject: String,
+    pub(crate) subject: String,
     /// Seconds since the Unix epoch.
     #[prost(uint64, tag = "3")]
-    expires: u64,
+    pub(crate) expires: u64,
 }
 
 impl Owner {
@@ -62,10 +60,20 @@ impl Owner {
     }
 
     pub(crate) fn is(&self, principal: &Principal) -> bool {
-        self.tenant == principal.tenant().as_str() && self.subject == principal.subject()
+        self.is_of_tenant_of(principal) && self.subject == principal.subject()
+    }
+
+    /// Whatever its subject may be.
+    pub(crate) fn is_of_tenant_of(&self, principal: &Principal) -> bool {
+        self.tenant == principal.tenant().as_str()
     }
 
     pub(crate) fn is_expired(&self) -> bool {
         unix_seconds(SystemTime::now()) >= self.expires
     }
+}
+
+/// Since the epoch.
+pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }

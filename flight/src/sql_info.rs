@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use alula_storage::{MAX_USER_TABLE_COLUMNS, MAX_USER_TABLE_NAME_BYTES};
+use alula_storage::{
+    MAX_USER_COLUMN_NAME_BYTES, MAX_USER_TABLE_COLUMNS, MAX_USER_TABLE_NAME_BYTES, MAX_USER_TABLE_ROW_BYTES,
+};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UnionArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef, UInt32Type};
@@ -237,7 +239,6 @@ fn limits(infos: &mut SqlInfoDataBuilder, config: &Config) {
     let unlimited = [
         SqlInfo::SqlMaxBinaryLiteralLength,
         SqlInfo::SqlMaxCharLiteralLength,
-        SqlInfo::SqlMaxColumnNameLength,
         SqlInfo::SqlMaxColumnsInGroupBy,
         SqlInfo::SqlMaxColumnsInIndex,
         SqlInfo::SqlMaxColumnsInOrderBy,
@@ -248,17 +249,19 @@ fn limits(infos: &mut SqlInfoDataBuilder, config: &Config) {
         SqlInfo::SqlDbSchemaNameLength,
         SqlInfo::SqlMaxProcedureNameLength,
         SqlInfo::SqlMaxCatalogNameLength,
-        SqlInfo::SqlMaxRowSize,
         SqlInfo::SqlMaxStatements,
         SqlInfo::SqlMaxUsernameLength,
     ];
     for code in unlimited {
         infos.append(code, 0_i64);
     }
+    infos.append(SqlInfo::SqlMaxTablesInSelect, MAX_TABLES as i64);
+    // Of the tables that SQL makes.
     infos.append(SqlInfo::SqlMaxColumnsInTable, MAX_USER_TABLE_COLUMNS as i64);
     infos.append(SqlInfo::SqlMaxTableNameLength, MAX_USER_TABLE_NAME_BYTES as i64);
-    infos.append(SqlInfo::SqlMaxTablesInSelect, MAX_TABLES as i64);
-    infos.append(SqlInfo::SqlMaxRowSizeIncludesBlobs, false);
+    infos.append(SqlInfo::SqlMaxColumnNameLength, MAX_USER_COLUMN_NAME_BYTES as i64);
+    infos.append(SqlInfo::SqlMaxRowSize, MAX_USER_TABLE_ROW_BYTES as i64);
+    infos.append(SqlInfo::SqlMaxRowSizeIncludesBlobs, true);
     infos.append(SqlInfo::SqlMaxStatementLength, statement);
 }
 

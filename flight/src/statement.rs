@@ -22,15 +22,29 @@ use crate::parts::Part;
 use crate::plan::Planned;
 use crate::queries::{Query, Running, State};
 use crate::runtime::{Produced, QueryRuntime};
-use crate::ticket::SignedStatement;
+use crate::ticket::{Promise, SignedStatement};
 use crate::update::is_vacuum;
 use crate::wire::{Profile, to_wire_parts};
 use crate::{Error, Result};
 
 /// Plans a statement with its parameters. Nothing runs. It belongs on the query threads.
+///
+/// # Errors
+/// `OtherColumns` — its rows have not the columns that the client was told of.
 pub(crate) async fn planned(context: QueryContext, statement: &SignedStatement) -> Result<Planned> {
     let planned = Planned::try_new(context, &statement.sql).await?;
-    planned.bind(Bound::from_bytes(&statement.parameters)?)
+    let promise = statement.promise;
+    if matches!(promise, Some(Promise::Unbound(_)))
+        && promise != Some(Promise::unbound(&planned.dataset_schema())?)
+    {
+        return Err(Error::OtherColumns);
+    }
+    let planned = planned.bind(Bound::from_bytes(&statement.parameters)?)?;
+    if matches!(promise, Some(Promise::Bound(_))) && promise != Some(Promise::bound(&planned.wire_schema())?)
+    {
+        return Err(Error::OtherColumns);
+    }
+    Ok(planned)
 }
 
 /// Plans a statement with its parameters and gives the schema of its rows. Nothing runs.

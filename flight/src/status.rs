@@ -4,7 +4,7 @@
 //! |---|---|
 //! | the statement, its values, or data it computes on (division by zero, casts) | `INVALID_ARGUMENT` |
 //! | a table, ticket, handle or transaction that is not there | `NOT_FOUND` |
-//! | a session that is not there; a ticket that was good once | `FAILED_PRECONDITION` |
+//! | a session that is not there; a ticket or handle that was good once | `FAILED_PRECONDITION` |
 //! | writes of a transaction that are not there; another transaction that was first | `ABORTED` |
 //! | a table that is there already | `ALREADY_EXISTS` |
 //! | the credential, or what it may do | `UNAUTHENTICATED`, `PERMISSION_DENIED` |
@@ -101,7 +101,9 @@ fn told(error: &Error) -> (Code, String) {
         Error::UnknownHandle | Error::UnknownTable { .. } | Error::UnknownTransaction => {
             (Code::NotFound, error.to_string())
         }
-        Error::UnknownSession | Error::AlreadyRun => (Code::FailedPrecondition, error.to_string()),
+        Error::UnknownSession | Error::AlreadyRun | Error::OtherColumns => {
+            (Code::FailedPrecondition, error.to_string())
+        }
         Error::LostWrites => (Code::Aborted, error.to_string()),
         Error::StatementTooLong { .. }
         | Error::TooManyTokens { .. }
@@ -110,6 +112,7 @@ fn told(error: &Error) -> (Code, String) {
         | Error::ParametersTooLarge { .. }
         | Error::ParameterRows { .. }
         | Error::RowTooLarge { .. }
+        | Error::TooMuchText
         | Error::TooManyTransactions { .. }
         | Error::TooManyKeptRows { .. }
         | Error::TooManyRowsAtOnce { .. }
@@ -226,10 +229,7 @@ fn arrow(error: &ArrowError, span: Option<Span>) -> (Code, String) {
         ArrowError::NotYetImplemented(text) => {
             known(text).unwrap_or_else(|| (Code::Unimplemented, format!("not supported: {}", plain(text))))
         }
-        ArrowError::OffsetOverflowError(_) => (
-            Code::ResourceExhausted,
-            "the texts of one result batch have more than 2 GiB: select fewer or shorter values".to_owned(),
-        ),
+        ArrowError::OffsetOverflowError(_) => told(&Error::TooMuchText),
         ArrowError::MemoryError(_) => (Code::ResourceExhausted, exhausted("")),
         ArrowError::ParquetError(_) => (Code::DataLoss, DAMAGED.to_owned()),
         ArrowError::SchemaError(_)
@@ -387,6 +387,9 @@ fn known(text: &str) -> Option<(Code, String)> {
         let message = "JSON of any type, as -> gives it, cannot be grouped by, made distinct, sorted or compared like this: \
                        write ->> for its text, or json_get_int, json_get_float or json_get_bool";
         return Some((Code::InvalidArgument, message.to_owned()));
+    }
+    if text.contains("offset overflow") {
+        return Some(told(&Error::TooMuchText));
     }
     if text.contains("regex parse error") || text.contains("Regular expression did not compile") {
         let reason = text.lines().find_map(|line| line.strip_prefix("error: "));

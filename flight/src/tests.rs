@@ -14,6 +14,7 @@ mod parameters;
 mod polling;
 mod prepared;
 mod profiles;
+mod promises;
 mod sessions;
 mod statements;
 pub(crate) mod tables;

@@ -7,20 +7,22 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use alula_auth::Principal;
+use arrow::datatypes::Schema;
 use bytes::Bytes;
 use prost::Message;
 
-use crate::seal::Seal;
+use crate::seal::{Owner, Seal};
 use crate::settings::Settings;
+use crate::wire::schema_bytes;
 use crate::{Error, Result};
 
 /// How long a ticket or handle is good for.
 pub(crate) const LIFETIME: Duration = Duration::from_hours(1);
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What a signed statement may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
@@ -44,13 +46,47 @@ pub(crate) struct SignedStatement {
     pub(crate) settings: Settings,
     /// The query that it is for; empty in a prepared statement, which is for many.
     pub(crate) query_id: String,
+    /// None of a statement whose client knows no columns yet.
+    pub(crate) promise: Option<Promise>,
 }
 
 impl SignedStatement {
     /// A statement as it was written: no values yet.
     pub(crate) fn unbound(sql: String, settings: Settings) -> Self {
-        Self { sql, parameters: Bytes::new(), settings, query_id: String::new() }
+        Self { sql, parameters: Bytes::new(), settings, query_id: String::new(), promise: None }
     }
+
+    /// The same for an answer that tells the columns anew.
+    pub(crate) fn without_promise(self) -> Self {
+        Self { promise: None, ..self }
+    }
+}
+
+/// Which columns a client was told of, as a hash of their schema on the wire: until it fetches rows, a table of the tenant's
+/// own may be dropped and made anew.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Oneof)]
+pub(crate) enum Promise {
+    /// As far as they are known before values are bound.
+    #[prost(fixed64, tag = "8")]
+    Unbound(u64),
+    #[prost(fixed64, tag = "9")]
+    Bound(u64),
+}
+
+impl Promise {
+    pub(crate) fn unbound(schema: &Schema) -> Result<Self> {
+        Ok(Self::Unbound(fingerprint(schema)?))
+    }
+
+    pub(crate) fn bound(schema: &Schema) -> Result<Self> {
+        Ok(Self::Bound(fingerprint(schema)?))
+    }
+}
+
+fn fingerprint(schema: &Schema) -> Result<u64> {
+    let hash = blake3::hash(&schema_bytes(schema)?);
+    let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
+    Ok(u64::from_le_bytes(*first))
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -59,24 +95,21 @@ struct Body {
     version: u32,
     #[prost(enumeration = "Kind", tag = "2")]
     kind: i32,
-    #[prost(string, tag = "3")]
-    tenant: String,
+    #[prost(message, required, tag = "3")]
+    owner: Owner,
     #[prost(string, tag = "4")]
-    subject: String,
-    #[prost(string, tag = "5")]
     sql: String,
-    #[prost(bytes = "bytes", tag = "6")]
+    #[prost(bytes = "bytes", tag = "5")]
     parameters: Bytes,
-    /// Seconds since the Unix epoch.
-    #[prost(uint64, tag = "7")]
-    expires: u64,
-    #[prost(message, required, tag = "8")]
+    #[prost(message, required, tag = "6")]
     settings: Settings,
-    /// Different in every handle, whichever server made it: two clients that prepare the same do not bind each other's.
-    #[prost(uint64, tag = "9")]
-    nonce: u64,
-    #[prost(string, tag = "10")]
+    #[prost(string, tag = "7")]
     query_id: String,
+    #[prost(oneof = "Promise", tags = "8, 9")]
+    promise: Option<Promise>,
+    /// Different in every handle, whichever server made it: two clients that prepare the same do not bind each other's.
+    #[prost(uint64, tag = "10")]
+    nonce: u64,
 }
 
 /// Signs and checks handles.
@@ -97,14 +130,13 @@ impl Signer {
         let body = Body {
             version: VERSION,
             kind: kind.into(),
-            tenant: principal.tenant().to_string(),
-            subject: principal.subject().to_owned(),
+            owner: Owner::new(principal, LIFETIME),
             sql: statement.sql,
             parameters: statement.parameters,
-            expires: unix_seconds(SystemTime::now() + LIFETIME),
             settings: statement.settings,
-            nonce: self.signed.fetch_add(1, Ordering::Relaxed),
             query_id: statement.query_id,
+            promise: statement.promise,
+            nonce: self.signed.fetch_add(1, Ordering::Relaxed),
         };
         self.seal.seal(&body)
     }
@@ -118,7 +150,7 @@ impl Signer {
         handle: &[u8],
     ) -> Result<SignedStatement> {
         let body = self.genuine(kinds, principal, handle)?;
-        if body.subject != principal.subject() {
+        if !body.owner.is(principal) {
             return Err(Error::UnknownHandle);
         }
         Ok(SignedStatement {
@@ -126,6 +158,7 @@ impl Signer {
             parameters: body.parameters,
             settings: body.settings,
             query_id: body.query_id,
+            promise: body.promise,
         })
     }
 
@@ -135,7 +168,7 @@ impl Signer {
     /// `UnknownHandle` — as for [`Self::verify`].
     pub(crate) fn query_of(&self, principal: &Principal, ticket: &[u8]) -> Result<String> {
         let body = self.genuine(&[Kind::Ticket, Kind::Poll], principal, ticket)?;
-        if body.subject == principal.subject() || principal.is_admin() {
+        if body.owner.is(principal) || principal.is_admin() {
             Ok(body.query_id)
         } else {
             Err(Error::UnknownHandle)
@@ -147,16 +180,11 @@ impl Signer {
         let is_good = |body: &Body| {
             body.version == VERSION
                 && kinds.contains(&body.kind())
-                && body.tenant == principal.tenant().as_str()
-                && unix_seconds(SystemTime::now()) < body.expires
+                && body.owner.is_of_tenant_of(principal)
+                && !body.owner.is_expired()
         };
         self.seal.open::<Body>(handle).filter(is_good).ok_or(Error::UnknownHandle)
     }
-}
-
-/// Since the epoch.
-pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
 #[cfg(test)]

@@ -25,8 +25,7 @@ use alula_storage::UserTables;
 use bytes::Bytes;
 use prost::Message;
 
-use crate::seal::{Owner, Seal};
-use crate::ticket::unix_seconds;
+use crate::seal::{Owner, Seal, unix_seconds};
 use crate::{Error, Result};
 
 use registry::Registry;

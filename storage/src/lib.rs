@@ -88,6 +88,6 @@ pub use maintenance::{CompactionReport, FileTotals};
 pub use rejections::RejectionGroup;
 pub use remote::RemoteUrl;
 pub use user_tables::{
-    CreateMode, MAX_USER_TABLE_COLUMNS, MAX_USER_TABLE_NAME_BYTES, UserTable, UserTableError, UserTables,
-    UserTransaction, is_reserved_table_name,
+    CreateMode, MAX_USER_COLUMN_NAME_BYTES, MAX_USER_TABLE_COLUMNS, MAX_USER_TABLE_NAME_BYTES,
+    MAX_USER_TABLE_ROW_BYTES, UserTable, UserTableError, UserTables, UserTransaction, is_reserved_table_name,
 };

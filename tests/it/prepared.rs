@@ -8,13 +8,18 @@ use arrow::array::{
     StringArray, TimestampNanosecondArray, new_null_array,
 };
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, TimeUnit};
-use arrow_flight::sql::{ActionClosePreparedStatementRequest, ProstMessageExt as _};
+use arrow_flight::FlightDescriptor;
+use arrow_flight::sql::{
+    ActionClosePreparedStatementRequest, CommandStatementIngest, ProstMessageExt as _,
+    TableDefinitionOptions, TableExistsOption, TableNotExistOption,
+};
+use arrow_flight::utils::batches_to_flight_data;
 use bytes::Bytes;
 use prost::Message as _;
 use tonic::{Code, Status};
 
 use crate::fixture::otlp::{BASE_NS, log, logs};
-use crate::fixture::{Client, Fetched, TestServer, prepared};
+use crate::fixture::{Client, Fetched, Process, TestServer, prepared};
 
 /// One row of values, named by position as most clients name them.
 fn values(columns: Vec<ArrayRef>) -> RecordBatch {
@@ -247,4 +252,41 @@ async fn preparing_refuses_what_running_would_refuse() {
         assert_eq!(status.code(), code, "{sql}: {status}");
         assert!(status.message().contains(part), "{sql}: {status}");
     }
+}
+
+/// Scenario: Arrow's reader panics over an integer of 24 bits, and over much else that no client sends by mistake.
+#[tokio::test]
+async fn arrow_data_that_cannot_be_read_is_one_line_in_the_log() {
+    let server = Process::start(&["--no-auth"]).await;
+    let client = Client::connect(server.addr(), None).await;
+    let statement = client.prepare("SELECT CAST(? AS BIGINT)").await.unwrap();
+    let values = values(vec![number(7)]);
+    let mut messages = batches_to_flight_data(&values.schema(), vec![values]).unwrap();
+    let mut header = messages[0].data_header.to_vec();
+    for at in (0..header.len() - 3).step_by(4) {
+        if header[at..at + 4] == 64_i32.to_le_bytes() {
+            header[at] = 24;
+        }
+    }
+    assert_ne!(header, messages[0].data_header);
+    messages[0].data_header = header.into();
+    let rows = CommandStatementIngest {
+        table: "t".to_owned(),
+        table_definition_options: Some(TableDefinitionOptions {
+            if_not_exist: TableNotExistOption::Create.into(),
+            if_exists: TableExistsOption::Append.into(),
+        }),
+        ..CommandStatementIngest::default()
+    };
+    for command in [prepared(&statement.handle).as_any(), rows.as_any()] {
+        messages[0].flight_descriptor = Some(FlightDescriptor::new_cmd(command.encode_to_vec()));
+        let request = client.request(futures::stream::iter(messages.clone()));
+        let refused = client.flight().do_put(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    }
+    let log = server.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("is no Arrow data")).collect();
+    assert!(lines.len() == 2 && lines.iter().all(|line| line.contains("arrow-ipc")), "{log}");
+    assert!(!log.contains("panicked at"), "{log}");
+    client.assert_alive().await;
 }

@@ -1,5 +1,7 @@
 use datafusion::sql::sqlparser::ast::{Expr, SelectItem, SetExpr};
 
+use super::depth::{MAX_OPERATORS, MAX_SET_OPERATIONS};
+use super::placeholders::MAX_PARAMETERS;
 use super::*;
 
 fn parsed(sql: &str) -> Parsed {

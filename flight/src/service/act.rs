@@ -11,7 +11,7 @@ use super::session::close_session;
 use crate::action::{self, ActionKind};
 use crate::caller::{Caller, reading_principal};
 use crate::command::unpack;
-use crate::ticket::{Kind, SignedStatement};
+use crate::ticket::{Kind, Promise, SignedStatement};
 use crate::{Result, prepared};
 
 impl Service {
@@ -28,7 +28,8 @@ impl Service {
                 let settings = self.settings(caller, request.transaction_id.as_ref())?;
                 let context = self.context(caller, &settings)?;
                 let known = prepared::prepare(&self.runtime, context, request.query.clone()).await?;
-                let statement = SignedStatement::unbound(request.query, settings);
+                let mut statement = SignedStatement::unbound(request.query, settings);
+                statement.promise = Some(Promise::unbound(&known.dataset)?);
                 let handle = self.signer.sign(Kind::Prepared, &caller.principal, statement);
                 Ok(Some(action::created(handle, &known)?))
             }

@@ -12,7 +12,7 @@ use prost::Message;
 
 use super::Service;
 use crate::caller::Caller;
-use crate::command::{Request, unpack};
+use crate::command::{Request, bare, unpack};
 use crate::ticket::{Kind, LIFETIME};
 use crate::{Error, Result};
 
@@ -76,9 +76,4 @@ impl Service {
         };
         Ok(renewed.encode_to_vec().into())
     }
-}
-
-/// A message that is sent as it is, without an `Any` around it.
-fn bare<M: Message + Default>(body: &[u8], name: &str) -> Result<M> {
-    M::decode(body).map_err(|_| Error::MalformedMessage { reason: format!("it is not a {name}") })
 }

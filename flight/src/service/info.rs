@@ -13,7 +13,7 @@ use super::Service;
 use crate::caller::Caller;
 use crate::command::Request;
 use crate::context::QueryContext;
-use crate::ticket::{Kind, LIFETIME, SignedStatement};
+use crate::ticket::{Kind, LIFETIME, Promise, SignedStatement};
 use crate::wire::schema_bytes;
 use crate::{Error, Result, parts, prepared, statement, tail};
 
@@ -28,7 +28,7 @@ impl Service {
                 SignedStatement::unbound(sql, self.settings(caller, transaction_id.as_ref())?)
             }
             Request::Json(query) => self.bound(caller, query).await?,
-            Request::Prepared { handle } => self.prepared(caller, &handle)?,
+            Request::Prepared { handle } => self.prepared(caller, &handle)?.without_promise(),
             Request::Describe(description) => {
                 let info = FlightInfo::new().try_with_schema(&description.schema())?;
                 let endpoint = endpoint(descriptor.cmd.clone());
@@ -39,13 +39,16 @@ impl Service {
         let context = self.context(caller, &statement.settings)?;
         let (schema, parts) = if statement.settings.tail {
             let promised = tail::promise(&self.runtime, context, statement.clone()).await?;
-            // From here on: nothing may be lost between this call and the next.
+            // From here on: nothing may be lost between this call and the next. The columns are those of telemetry, which stay.
             statement.settings.tail_from = Some(promised.from.0);
             (promised.schema, Vec::new())
         } else {
             // What this call asks for, not what a statement was prepared with: it is no part of what a statement means.
             let most = parts::affordable(&statement, caller.settings.endpoints());
-            statement::promise_parts(&self.runtime, context, statement.clone(), most).await?
+            let (schema, parts) =
+                statement::promise_parts(&self.runtime, context, statement.clone(), most).await?;
+            statement.promise = Some(Promise::bound(&schema)?);
+            (schema, parts)
         };
         // One for all parts: they are cancelled together.
         statement.query_id = self.engine.queries.new_id();
@@ -77,7 +80,7 @@ impl Service {
                 self.schema_of(caller, SignedStatement::unbound(sql, settings)).await?
             }
             Request::Prepared { handle } => {
-                let statement = self.prepared(caller, &handle)?;
+                let statement = self.prepared(caller, &handle)?.without_promise();
                 self.schema_of(caller, statement).await?
             }
             Request::Json(query) => {

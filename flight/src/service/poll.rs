@@ -12,7 +12,7 @@ use crate::caller::Caller;
 use crate::command::Request;
 use crate::polling::{LONGEST_WAIT, Phase, Polled};
 use crate::status::{named, status};
-use crate::ticket::{Kind, LIFETIME, SignedStatement};
+use crate::ticket::{Kind, LIFETIME, Promise, SignedStatement};
 use crate::transport::Deadline;
 use crate::{Error, Result, statement};
 
@@ -34,7 +34,9 @@ impl Service {
                 settings.map(|settings| SignedStatement::unbound(sql, settings))
             }
             Request::Json(query) => self.bound(caller, query).await,
-            Request::Prepared { handle } => self.prepared(caller, &handle),
+            Request::Prepared { handle } => {
+                self.prepared(caller, &handle).map(SignedStatement::without_promise)
+            }
             Request::Ticket { handle } => self.signer.verify(&[Kind::Poll], &caller.principal, &handle),
         };
         let statement = statement.map_err(|error| status(&error))?;
@@ -77,7 +79,10 @@ impl Service {
         let info = FlightInfo::new()
             .with_descriptor(polled.descriptor.clone())
             .with_app_metadata(polled.query.id.clone());
-        let statement = polled.statement.clone();
+        let mut statement = polled.statement.clone();
+        if let Phase::Running { schema } | Phase::Finished { schema, .. } = &phase {
+            statement.promise = Some(Promise::bound(schema)?);
+        }
         let info = match phase {
             Phase::Failed(status) => {
                 polled.tell();

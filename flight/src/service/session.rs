@@ -10,6 +10,7 @@ use tonic::metadata::MetadataMap;
 
 use super::Service;
 use crate::caller::Caller;
+use crate::command::bare;
 use crate::session::messages::{
     CloseSessionResult, CloseStatus, GetSessionOptionsResult, OptionError, SetSessionOptionsRequest,
     SetSessionOptionsResult,
@@ -28,14 +29,12 @@ impl Service {
         call: &Call<Action>,
         headers: &mut MetadataMap,
     ) -> Result<Bytes> {
-        let malformed = || Error::MalformedMessage {
-            reason: "the body of the action is not a SetSessionOptionsRequest".to_owned(),
-        };
         let body = &call.get_ref().body;
         if body.len() > MAX_REQUEST_BYTES {
-            return Err(malformed());
+            let reason = format!("the SetSessionOptionsRequest has more than {MAX_REQUEST_BYTES} bytes");
+            return Err(Error::MalformedMessage { reason });
         }
-        let request = SetSessionOptionsRequest::decode(body.as_ref()).map_err(|_| malformed())?;
+        let request: SetSessionOptionsRequest = bare(body, "SetSessionOptionsRequest")?;
         let before = self.sessions.of(call.metadata(), &caller.principal)?.unwrap_or_default();
         let mut settings = before.clone();
         let mut errors = HashMap::new();

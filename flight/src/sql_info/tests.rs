@@ -107,8 +107,9 @@ fn the_values_are_those_that_a_reader_can_rely_on() {
     }
     for code in 541..=561 {
         let expected = match code {
-            548 => "1024",
-            556 => "false",
+            543 | 548 => "1024",
+            555 => "67108864",
+            556 => "true",
             557 => "262144",
             559 | 560 => "128",
             _ => "0",

@@ -46,16 +46,13 @@ fn path(names: &[&str]) -> FlightDescriptor {
     FlightDescriptor::new_path(names.iter().map(|name| (*name).to_owned()).collect())
 }
 
-async fn server_with_logs() -> TestServer {
-    let server = TestServer::start().await;
-    server.append_logs("default", &[(1, "api", "{}"), (2, "web", "{}")]).await;
-    server.append_logs("other", &[(3, "secret", "{}")]).await;
-    server
-}
+const LOGS: [Log<'_>; 2] = [(1, "api", "{}"), (2, "web", "{}")];
+
+const FOREIGN: [Log<'_>; 1] = [(3, "secret", "{}")];
 
 #[tokio::test]
 async fn the_text_of_a_statement_is_a_command_and_a_ticket() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     let mut client = server.client().into_inner();
     let sql = "SELECT service_name FROM logs ORDER BY 1";
     let descriptor = FlightDescriptor::new_cmd(sql);
@@ -78,7 +75,7 @@ async fn the_text_of_a_statement_is_a_command_and_a_ticket() {
 
 #[tokio::test]
 async fn a_path_is_a_table() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     let mut client = server.client().into_inner();
     for names in [&["logs"][..], &["public", "logs"], &["alula", "public", "logs"]] {
         let info = client.get_flight_info(path(names)).await.unwrap().into_inner();
@@ -104,7 +101,7 @@ async fn listed(client: &mut Raw, pattern: &'static str) -> Vec<FlightInfo> {
 
 #[tokio::test]
 async fn flights_are_the_tables_of_the_tenant() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     let mut client = server.client().into_inner();
     let names = |flights: &[FlightInfo]| {
         let path = |flight: &FlightInfo| flight.flight_descriptor.clone().unwrap().path.join(".");
@@ -133,7 +130,7 @@ async fn flights_are_the_tables_of_the_tenant() {
 
 #[tokio::test]
 async fn the_json_ticket_of_influxdb_is_answered_with_its_values_bound() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     let mut client = server.client().into_inner();
     let ticket = r#"{"database": "other", "sql_query": "SELECT count(*) FROM logs", "query_type": "sql"}"#;
     let rows = read(&mut client, ticket).await.unwrap();

@@ -65,6 +65,19 @@ pub(crate) fn config(directory: &Path) -> Config {
     }
 }
 
+/// `(timestamp, service, attributes)`.
+pub(crate) type Log<'a> = (i64, &'a str, &'a str);
+
+/// A server with logs of the tenant that its clients are of, and of another one.
+pub(crate) async fn server_with_logs(own: &[Log<'_>], foreign: &[Log<'_>]) -> TestServer {
+    let server = TestServer::start().await;
+    server.append_logs("default", own).await;
+    if !foreign.is_empty() {
+        server.append_logs("other", foreign).await;
+    }
+    server
+}
+
 fn storage(directory: &Path) -> Storage {
     let config = alula_storage::Config {
         flush_interval: Duration::from_hours(1),
@@ -120,8 +133,8 @@ impl TestServer {
         client_of(self.channel.clone())
     }
 
-    /// Rows of `(timestamp, service, attributes)`; the body of row i is `body i`.
-    pub(crate) async fn append_logs(&self, tenant: &str, rows: &[(i64, &str, &str)]) {
+    /// The body of row i is `body i`.
+    pub(crate) async fn append_logs(&self, tenant: &str, rows: &[Log<'_>]) {
         let tenant: TenantId = tenant.parse().unwrap();
         let schema = entry_schema(Signal::Logs);
         let given: HashMap<&str, ArrayRef> = HashMap::from([

@@ -57,16 +57,11 @@ async fn query(server: &TestServer, sql: &str) -> Frame {
     Frame { schema, batches }
 }
 
-async fn server_with_logs() -> TestServer {
-    let server = TestServer::start().await;
-    let rows = [
-        (1_000_000_000, "api", r#"{"a":1}"#),
-        (2_000_000_000, "web", r#"{"a":2}"#),
-        (4_000_000_000, "api", "{}"),
-    ];
-    server.append_logs("default", &rows).await;
-    server
-}
+const LOGS: [Log<'_>; 3] = [
+    (1_000_000_000, "api", r#"{"a":1}"#),
+    (2_000_000_000, "web", r#"{"a":2}"#),
+    (4_000_000_000, "api", "{}"),
+];
 
 #[tokio::test]
 async fn the_health_check_passes() {
@@ -108,7 +103,7 @@ async fn tables_and_their_columns_are_found() {
 /// Depends on the profile `bi`: lists as text.
 #[tokio::test]
 async fn every_table_can_be_read_whole() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &[]).await;
     for table in ["logs", "metrics", "traces", "metric_exemplars", "span_events", "span_links"] {
         query(&server, &format!("SELECT * FROM {table}")).await;
     }
@@ -116,7 +111,7 @@ async fn every_table_can_be_read_whole() {
 
 #[tokio::test]
 async fn a_column_can_be_named_time_without_quotes() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &[]).await;
     for sql in [
         "SELECT timestamp AS time, 1.5 AS value FROM logs ORDER BY time",
         "SELECT timestamp time, 1.5 AS value FROM logs ORDER BY 1",
@@ -130,7 +125,7 @@ async fn a_column_can_be_named_time_without_quotes() {
 
 #[tokio::test]
 async fn the_query_builder_and_the_macros_are_understood() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &[]).await;
     let in_range = format!("\"time\" >= {FROM} AND \"time\" <= {TO}");
     let bin =
         |column: &str| format!("date_bin(interval '2 second', {column}, timestamp '1970-01-01T00:00:00Z')");

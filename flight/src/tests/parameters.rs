@@ -27,20 +27,14 @@ fn text(value: &str) -> ArrayRef {
     Arc::new(StringArray::from(vec![value]))
 }
 
-async fn server_with_logs() -> TestServer {
-    let server = TestServer::start().await;
-    let second = 1_000_000_000;
-    let rows = [
-        (second, "api", r#"{"http.route":"/a"}"#),
-        (2 * second, "web", r#"{"http.route":"/b"}"#),
-        (120 * second, "api", "{}"),
-    ];
-    server.append_logs("default", &rows).await;
-    server
-}
+const LOGS: [Log<'_>; 3] = [
+    (1_000_000_000, "api", r#"{"http.route":"/a"}"#),
+    (2_000_000_000, "web", r#"{"http.route":"/b"}"#),
+    (120_000_000_000, "api", "{}"),
+];
 
 /// The calls of a client that does as it likes with handles.
-struct Raw<'a>(&'a TestServer);
+pub(super) struct Raw<'a>(pub(super) &'a TestServer);
 
 impl Raw<'_> {
     async fn act(&self, name: &str, body: Vec<u8>) -> Vec<arrow_flight::Result> {
@@ -49,7 +43,7 @@ impl Raw<'_> {
         answer.into_inner().try_collect().await.unwrap()
     }
 
-    async fn prepare(&self, sql: &str) -> Bytes {
+    pub(super) async fn prepare(&self, sql: &str) -> Bytes {
         let request = ActionCreatePreparedStatementRequest { query: sql.to_owned(), transaction_id: None };
         let results = self.act("CreatePreparedStatement", request.as_any().encode_to_vec()).await;
         let created = Any::decode(results[0].body.as_ref()).unwrap();
@@ -57,7 +51,7 @@ impl Raw<'_> {
     }
 
     /// The handle that binding answers with.
-    async fn bind(&self, handle: &Bytes, values: RecordBatch) -> Bytes {
+    pub(super) async fn bind(&self, handle: &Bytes, values: RecordBatch) -> Bytes {
         let messages = FlightDataEncoderBuilder::new()
             .with_flight_descriptor(Some(Self::descriptor(handle)))
             .build(futures::stream::iter([Ok(values)]));
@@ -77,7 +71,7 @@ impl Raw<'_> {
         FlightDescriptor::new_cmd(command.as_any().encode_to_vec())
     }
 
-    async fn info(&self, handle: &Bytes) -> Result<FlightInfo, Status> {
+    pub(super) async fn info(&self, handle: &Bytes) -> Result<FlightInfo, Status> {
         let answer = self.0.client().into_inner().get_flight_info(Self::descriptor(handle)).await;
         answer.map(tonic::Response::into_inner)
     }
@@ -126,7 +120,7 @@ async fn another_server_with_the_key_knows_what_the_new_handle_holds_and_not_wha
 
 #[tokio::test]
 async fn several_rows_of_values_give_their_results_one_after_the_other() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &[]).await;
     let values = row(vec![
         ("0", Arc::new(StringArray::from(vec![Some("web"), None, Some("api"), Some("web")])) as ArrayRef),
         ("1", Arc::new(Int64Array::from(vec![Some(1), Some(2), Some(3), None]))),
@@ -219,7 +213,7 @@ async fn the_type_of_a_parameter_is_found_wherever_it_stands() {
 
 #[tokio::test]
 async fn values_are_taken_wherever_a_parameter_stands() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &[]).await;
     let count = "SELECT count(*) FROM logs WHERE ";
     let cases: [(&str, Vec<ArrayRef>, i64); 16] = [
         ("severity_number = $1 OR service_name = $1", vec![text("0")], 3),

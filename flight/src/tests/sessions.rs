@@ -132,9 +132,15 @@ async fn a_session_ends_when_it_is_closed_and_one_that_is_not_there_can_be_close
 #[tokio::test]
 async fn what_is_no_request_is_malformed_and_nothing_else_happens() {
     let server = TestServer::start().await;
-    for body in [vec![0xff; 9], vec![0x0a; 100_000]] {
+    let value = SessionOptionValue { option_value: Some(string(&"x".repeat(64 << 10))) };
+    let long = SetSessionOptionsRequest { session_options: HashMap::from([("schema".to_owned(), value)]) };
+    for (body, reason) in [
+        (vec![0xff; 9], "it is not a SetSessionOptionsRequest"),
+        (long.encode_to_vec(), "has more than 65536 bytes"),
+    ] {
         let refused = act(server.client(), "SetSessionOptions", body, &MetadataMap::new()).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+        assert!(refused.message().contains(reason), "{refused}");
     }
 }
 

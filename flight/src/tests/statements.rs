@@ -7,17 +7,13 @@ use tonic::Code;
 
 use super::fixture::*;
 
-async fn server_with_logs() -> TestServer {
-    let server = TestServer::start().await;
-    let rows = [
-        (1_000_000_000, "api", r#"{"http.route":"/a","http.status":200,"nested":{"k":[1,2]}}"#),
-        (2_000_000_000, "api", r#"{"http.route":"/b","http.status":500}"#),
-        (3_000_000_000, "web", "{}"),
-    ];
-    server.append_logs("default", &rows).await;
-    server.append_logs("other", &[(4_000_000_000, "secret", r#"{"http.route":"/secret"}"#)]).await;
-    server
-}
+const LOGS: [Log<'_>; 3] = [
+    (1_000_000_000, "api", r#"{"http.route":"/a","http.status":200,"nested":{"k":[1,2]}}"#),
+    (2_000_000_000, "api", r#"{"http.route":"/b","http.status":500}"#),
+    (3_000_000_000, "web", "{}"),
+];
+
+const FOREIGN: [Log<'_>; 1] = [(4_000_000_000, "secret", r#"{"http.route":"/secret"}"#)];
 
 async fn check(server: &TestServer, sql: &str, expected: &[&str]) {
     let table = server.table(sql).await;
@@ -35,7 +31,7 @@ async fn check_refused(server: &TestServer, sql: &str, code: Code, shown: &str) 
 
 #[tokio::test]
 async fn rows_come_in_order_and_only_the_callers() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     check(
         &server,
         "SELECT timestamp, service_name, attributes->>'http.route' AS route FROM logs ORDER BY timestamp",
@@ -54,7 +50,7 @@ async fn rows_come_in_order_and_only_the_callers() {
 
 #[tokio::test]
 async fn attributes_are_reached_by_operator_subscript_and_function() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     check(
         &server,
         "SELECT attributes['http.route'] AS a, attributes->'http.status' AS b, attributes ? 'nested' AS c,
@@ -78,7 +74,7 @@ async fn attributes_are_reached_by_operator_subscript_and_function() {
 /// Text columns are dictionaries inside; some of DataFusion's functions take none.
 #[tokio::test]
 async fn every_aggregate_of_text_takes_every_text_column() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     for column in ["service_name", "attributes", "body"] {
         for aggregate in
             ["approx_distinct", "count", "min", "max", "array_agg", "first_value", "last_value", "any_value"]
@@ -97,7 +93,7 @@ async fn every_aggregate_of_text_takes_every_text_column() {
 
 #[tokio::test]
 async fn attributes_can_be_grouped_ordered_and_nested_deeply() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     for key in ["attributes['http.route']", "attributes->>'http.route'"] {
         check(
             &server,
@@ -112,7 +108,7 @@ async fn attributes_can_be_grouped_ordered_and_nested_deeply() {
 
 #[tokio::test]
 async fn recent_rows_are_found_with_now_and_intervals() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     let count = "SELECT count(*) FROM logs WHERE timestamp > now() - INTERVAL '5 minutes'";
     assert_eq!(server.rows(count).await[0].column(0).as_primitive::<Int64Type>().value(0), 0);
     let old = "SELECT service_name, count(*) AS cnt FROM logs WHERE timestamp < now() - INTERVAL '5 minutes' \
@@ -122,7 +118,7 @@ async fn recent_rows_are_found_with_now_and_intervals() {
 
 #[tokio::test]
 async fn an_empty_result_keeps_its_schema_and_names_keep_their_case() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     for sql in [
         "SELECT * FROM logs WHERE 1 = 0",
         "SELECT * FROM metrics",
@@ -136,7 +132,7 @@ async fn an_empty_result_keeps_its_schema_and_names_keep_their_case() {
 
 #[tokio::test]
 async fn streams_keep_their_promise_for_many_shapes_of_statement() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     for sql in [
         "SELECT 1 AS a; -- done",
         "SELECT count(*), sum(severity_number), avg(severity_number) FROM logs",
@@ -169,7 +165,7 @@ async fn streams_keep_their_promise_for_many_shapes_of_statement() {
 
 #[tokio::test]
 async fn mistakes_get_an_error_that_helps() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     let invalid = Code::InvalidArgument;
     check_refused(&server, "SELEC 1", invalid, "line 1, column 1").await;
     check_refused(&server, "SELECT * FROM nosuch", Code::NotFound, "the tables are: ").await;
@@ -198,7 +194,7 @@ async fn mistakes_get_an_error_that_helps() {
     check_refused(&server, "SELECT CAST(body AS BIGINT) FROM logs", invalid, "body").await;
     check_refused(&server, "SELECT $1", invalid, "parameter $1 has no value").await;
     check_refused(&server, "CREATE VIEW v AS SELECT 1", invalid, "read-only").await;
-    check_refused(&server, "SELECT 1 INTO t", invalid, "").await;
+    check_refused(&server, "SELECT 1 INTO t", Code::Unimplemented, "write CREATE TABLE ... AS").await;
     check_refused(
         &server,
         "SELECT EXISTS (SELECT 1)",
@@ -213,7 +209,7 @@ async fn mistakes_get_an_error_that_helps() {
 
 #[tokio::test]
 async fn information_schema_tells_of_this_tenant_and_no_settings() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     check(
         &server,
         "SELECT DISTINCT table_catalog, table_schema, table_name FROM information_schema.tables \
@@ -250,7 +246,7 @@ async fn long_chains_of_operators_do_not_overflow_a_stack() {
 /// operations while it pushes the filter down.
 #[tokio::test]
 async fn expressions_that_double_at_each_step_are_refused_before_they_grow() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     for step in ["v + v", "CASE WHEN v > 1 THEN v ELSE v + 1 END"] {
         let chain = |steps: usize| {
             let ctes: Vec<_> =

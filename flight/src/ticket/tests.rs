@@ -1,4 +1,9 @@
+use std::time::SystemTime;
+
+use arrow::datatypes::{DataType, Field};
+
 use super::*;
+use crate::seal::unix_seconds;
 use crate::wire::Profile;
 
 const KINDS: [Kind; 2] = [Kind::Ticket, Kind::Prepared];
@@ -15,6 +20,7 @@ fn statement() -> SignedStatement {
         parameters: Bytes::from_static(b"row"),
         settings,
         query_id: "a query".to_owned(),
+        promise: Some(Promise::Bound(7)),
     }
 }
 
@@ -22,14 +28,13 @@ fn body(principal: &Principal) -> Body {
     Body {
         version: VERSION,
         kind: Kind::Ticket.into(),
-        tenant: principal.tenant().to_string(),
-        subject: principal.subject().to_owned(),
+        owner: Owner::new(principal, Duration::from_mins(1)),
         sql: "SELECT 1".to_owned(),
         parameters: Bytes::new(),
-        expires: unix_seconds(SystemTime::now()) + 60,
         settings: Settings::default(),
-        nonce: 0,
         query_id: String::new(),
+        promise: None,
+        nonce: 0,
     }
 }
 
@@ -79,13 +84,36 @@ fn a_handle_of_another_key_kind_tenant_subject_version_or_time_is_unknown() {
     assert!(accepted(&signer(), &good));
     assert!(signer().verify(&KINDS, &principal, &Signer::new(&[8; 32]).seal.seal(&good)).is_err());
     assert!(signer().verify(&[Kind::Prepared], &principal, &signer().seal.seal(&good)).is_err());
+    let owner = good.owner.clone();
+    let of = |owner| Body { owner, ..good.clone() };
     for bad in [
-        Body { tenant: "other".to_owned(), ..good.clone() },
-        Body { subject: "other".to_owned(), ..good.clone() },
+        of(Owner { tenant: "other".to_owned(), ..owner.clone() }),
+        of(Owner { subject: "other".to_owned(), ..owner.clone() }),
+        of(Owner { expires: unix_seconds(SystemTime::now()), ..owner }),
         Body { version: VERSION + 1, ..good.clone() },
         Body { kind: Kind::Unspecified.into(), ..good.clone() },
-        Body { expires: unix_seconds(SystemTime::now()), ..good.clone() },
     ] {
         assert!(!accepted(&signer(), &bad), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_promise_is_of_names_types_nullability_and_metadata_in_any_order() {
+    let schema = |name: &str, data_type, nullable, metadata: &[(&str, &str)]| {
+        let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Schema::new(vec![Field::new(name, data_type, nullable).with_metadata(metadata)])
+    };
+    let pairs = [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")];
+    let reversed: Vec<_> = pairs.into_iter().rev().collect();
+    let promise = Promise::bound(&schema("n", DataType::Int64, true, &pairs)).unwrap();
+    assert_eq!(promise, Promise::bound(&schema("n", DataType::Int64, true, &reversed)).unwrap());
+    for other in [
+        schema("m", DataType::Int64, true, &pairs),
+        schema("n", DataType::Int32, true, &pairs),
+        schema("n", DataType::Int64, false, &pairs),
+        schema("n", DataType::Int64, true, &pairs[1..]),
+        Schema::empty(),
+    ] {
+        assert_ne!(promise, Promise::bound(&other).unwrap(), "{other}");
     }
 }

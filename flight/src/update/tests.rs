@@ -14,22 +14,18 @@ use tonic::Code;
 
 use super::*;
 use crate::parse::{parse, parse_expression};
-use crate::tests::fixture::{TestServer, fetch};
+use crate::tests::fixture::{Log, TestServer, fetch, server_with_logs};
 
 const SECOND_NS: i64 = 1_000_000_000;
 
-async fn server_with_logs() -> TestServer {
-    let server = TestServer::start().await;
-    let rows = [
-        (SECOND_NS, "api", r#"{"user.id":"u1","http.status":200}"#),
-        (2 * SECOND_NS, "api", r#"{"user.id":"it's","http.status":500}"#),
-        (3 * SECOND_NS, "web", r#"{"user.id":"u1"}"#),
-        (4 * SECOND_NS, "web", "{}"),
-    ];
-    server.append_logs("default", &rows).await;
-    server.append_logs("other", &[(SECOND_NS, "api", r#"{"user.id":"u1"}"#)]).await;
-    server
-}
+const LOGS: [Log<'_>; 4] = [
+    (SECOND_NS, "api", r#"{"user.id":"u1","http.status":200}"#),
+    (2 * SECOND_NS, "api", r#"{"user.id":"it's","http.status":500}"#),
+    (3 * SECOND_NS, "web", r#"{"user.id":"u1"}"#),
+    (4 * SECOND_NS, "web", "{}"),
+];
+
+const FOREIGN: [Log<'_>; 1] = [(SECOND_NS, "api", r#"{"user.id":"u1"}"#)];
 
 async fn deleted(server: &TestServer, sql: &str) -> i64 {
     let deleted = server.client().execute_update(sql.to_owned(), None).await;
@@ -54,7 +50,7 @@ async fn number(server: &TestServer, sql: &str) -> i64 {
 
 #[tokio::test]
 async fn deleted_rows_are_gone_from_every_answer_when_the_count_comes_back() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     assert_eq!(deleted(&server, "DELETE FROM logs WHERE attributes->>'user.id' = 'u1'").await, 2);
     assert_eq!(number(&server, "SELECT count(*) FROM logs").await, 2);
     assert_eq!(number(&server, "SELECT count(*) FROM logs WHERE attributes ? 'user.id'").await, 1);
@@ -77,7 +73,7 @@ async fn deleted_rows_are_gone_from_every_answer_when_the_count_comes_back() {
 
 #[tokio::test]
 async fn a_system_table_tells_what_was_deleted_and_by_whom() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     deleted(&server, "DELETE FROM logs WHERE  service_name='web' -- because\n AND timestamp <= now()").await;
     deleted(&server, "DELETE FROM logs WHERE service_name = 'nobody'").await;
     let table = server.table(
@@ -98,7 +94,7 @@ async fn a_system_table_tells_what_was_deleted_and_by_whom() {
 /// As ADBC's `execute` and `alula sql` do it: prepared or not, the statement is sent as a query, and its row is the count.
 #[tokio::test]
 async fn a_delete_that_is_sent_as_a_query_answers_with_its_count() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     assert_eq!(number(&server, "DELETE FROM logs WHERE service_name = 'web'").await, 2);
     let mut client = server.client();
     let statement = "DELETE FROM logs WHERE service_name = 'api'";
@@ -120,7 +116,7 @@ async fn a_delete_that_is_sent_as_a_query_answers_with_its_count() {
 /// As JDBC's `executeUpdate` and ADBC's `execute_update` do it.
 #[tokio::test]
 async fn a_prepared_delete_is_told_apart_and_takes_values() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     let mut client = server.client();
     let sql = "DELETE FROM logs WHERE attributes->>'user.id' = ? AND CAST(attributes->>'http.status' AS BIGINT) > ? \
                AND timestamp < ?";
@@ -166,7 +162,7 @@ async fn a_prepared_delete_is_told_apart_and_takes_values() {
 /// As `executemany` does it: the rows are one deletion, or none.
 #[tokio::test]
 async fn several_rows_of_values_are_deleted_together_or_not_at_all() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     let mut client = server.client();
     let sql = "DELETE FROM logs WHERE service_name = ? AND timestamp < to_timestamp(0) + INTERVAL ?";
     let mut prepared = client.prepare(sql.to_owned(), None).await.unwrap();
@@ -196,7 +192,7 @@ async fn preparing_says_whether_a_statement_changes_something() {
         #[prost(bool, optional, tag = "4")]
         is_update: Option<bool>,
     }
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     for (sql, expected) in [("SELECT 1", false), ("DELETE FROM logs WHERE true", true), ("VACUUM", true)] {
         let request = ActionCreatePreparedStatementRequest { query: sql.to_owned(), transaction_id: None };
         let action = Action::new("CreatePreparedStatement", request.as_any().encode_to_vec());
@@ -211,7 +207,7 @@ async fn preparing_says_whether_a_statement_changes_something() {
 
 #[tokio::test]
 async fn what_cannot_be_deleted_is_refused_with_what_to_do() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     for (sql, shown) in [
         ("DELETE FROM logs", "write DELETE FROM logs WHERE true"),
         ("DELETE FROM system.deletions WHERE true", "metrics, logs, traces, and not from system.deletions"),
@@ -256,7 +252,7 @@ async fn what_cannot_be_deleted_is_refused_with_what_to_do() {
 
 #[tokio::test]
 async fn concurrent_deletes_count_each_row_once() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     let deletes = (0..8).map(|_| deleted(&server, "DELETE FROM logs WHERE service_name = 'api'"));
     assert_eq!(futures::future::join_all(deletes).await.iter().sum::<i64>(), 2);
     assert_eq!(number(&server, "SELECT count(*) FROM logs").await, 2);
@@ -264,7 +260,7 @@ async fn concurrent_deletes_count_each_row_once() {
 
 #[tokio::test]
 async fn vacuum_is_taken_as_an_update_and_as_a_query() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     for sql in ["VACUUM", "vacuum logs", "VACUUM alula.public.logs;"] {
         assert_eq!(deleted(&server, sql).await, 0, "{sql}");
         assert_eq!(number(&server, sql).await, 0, "{sql}");
@@ -279,7 +275,7 @@ async fn vacuum_is_taken_as_an_update_and_as_a_query() {
 /// Compaction evaluates it on a thread with a small stack.
 #[tokio::test]
 async fn the_deepest_condition_is_evaluated_by_compaction_too() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     let deep = format!("DELETE FROM logs WHERE severity_number{} = 198", " + 1".repeat(198));
     assert_eq!(deleted(&server, &deep).await, 4);
     assert_eq!(deleted(&server, "VACUUM").await, 4);
@@ -287,7 +283,7 @@ async fn the_deepest_condition_is_evaluated_by_compaction_too() {
 
 #[tokio::test]
 async fn to_an_administrator_the_server_is_not_read_only() {
-    let server = server_with_logs().await;
+    let server = server_with_logs(&LOGS, &FOREIGN).await;
     let mut client = server.client();
     let command = CommandGetSqlInfo { info: vec![3] };
     let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());

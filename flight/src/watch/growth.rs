@@ -13,11 +13,14 @@ use arrow::datatypes::{
 };
 use datafusion::common::exec_err;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::error::Result;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
-use datafusion::physical_expr::expressions::Literal;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::{ColumnarValue, Operator, ScalarFunctionArgs};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{BinaryExpr, Literal};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::ProjectionExec;
+
+use crate::Error;
 
 /// What one call may make, of all rows of a batch together.
 const MAX_BYTES: u64 = 256 << 20;
@@ -32,17 +35,31 @@ const SMALL_BYTES: usize = 4 << 10;
 pub(super) const GROWING: [&str; 7] =
     ["array_repeat", "generate_series", "lpad", "range", "repeat", "replace", "rpad"];
 
-/// How many rows a batch may have that this operator makes another of, if its own literals are large: they come once a row.
+/// How many rows a batch may have that this operator makes another of, if its own literals are large: they come once a row,
+/// in other operators than a projection where something is appended to them.
 pub(super) fn rows_per_batch(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<usize>> {
-    let Some(projection) = plan.downcast_ref::<ProjectionExec>() else { return Ok(None) };
+    let is_projection = plan.is::<ProjectionExec>();
+    let size = |expr: &Arc<dyn PhysicalExpr>| {
+        expr.downcast_ref::<Literal>().map_or(0, |literal| literal.value().size())
+    };
     let mut bytes = 0;
-    for projected in projection.expr() {
-        projected.expr.apply(|expr| {
-            bytes += expr.downcast_ref::<Literal>().map_or(0, |literal| literal.value().size());
+    plan.apply_expressions(&mut |root| {
+        root.apply(|expr| {
+            let binary = expr.downcast_ref::<BinaryExpr>();
+            bytes += match binary.filter(|binary| *binary.op() == Operator::StringConcat) {
+                _ if is_projection => size(expr),
+                Some(concat) => size(concat.left()) + size(concat.right()),
+                None => 0,
+            };
             Ok(TreeNodeRecursion::Continue)
-        })?;
-    }
+        })
+    })?;
     Ok((bytes > SMALL_BYTES).then(|| (MAX_REPEATED_BYTES / bytes).max(1)))
+}
+
+/// What becomes of a statement whose kernels have panicked.
+pub(super) fn too_much_text() -> DataFusionError {
+    DataFusionError::External(Box::new(Error::TooMuchText))
 }
 
 /// # Errors

@@ -8,6 +8,8 @@
 //! | functions of text | between slices of a batch that takes long: `functions.rs` |
 //! | functions that make much of little | before they are called, and are refused: `growth.rs` |
 //!
+//! Where one column of a batch becomes longer than Arrow's offsets can say, some kernels panic; each operator's are caught.
+//!
 //! DataFusion yields only at the leaves of a plan, which a join reads once before it works for minutes.
 
 mod functions;
@@ -43,6 +45,7 @@ use futures::{Stream, StreamExt};
 
 pub(crate) use functions::watched_function;
 
+use crate::panics::{Overflow, within_offsets};
 use crate::stop::Stop;
 
 /// The rules of the analyzer, each behind a checkpoint.
@@ -265,7 +268,10 @@ impl Stream for WatchedRows {
         let turn = ready!(tokio::task::coop::poll_proceed(cx));
         let polled = match self.rest.take() {
             Some(rest) => Poll::Ready(Some(Ok(rest))),
-            None => self.rows.poll_next_unpin(cx),
+            None => match within_offsets(|| self.rows.poll_next_unpin(cx)) {
+                Ok(polled) => polled,
+                Err(Overflow) => Poll::Ready(Some(Err(growth::too_much_text()))),
+            },
         };
         if polled.is_ready() {
             turn.made_progress();

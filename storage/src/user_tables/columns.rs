@@ -14,10 +14,12 @@ use super::schema::shown;
 use crate::parquet::{expanded_bytes, value_bytes};
 use crate::{Error, Result};
 
-/// What rows may have, as those of the table and without encodings: that are taken at a time, of one row, and of a batch. A
-/// batch may have few bytes and say that it has a trillion rows, or the same long value in each.
+/// Bytes that a row may have, as one of the table and without encodings.
+pub const MAX_USER_TABLE_ROW_BYTES: u64 = 64 << 20;
+
+/// The same of rows that are taken at a time, and of a batch. A batch may have few bytes and say that it has a trillion rows,
+/// or the same long value in each.
 pub(super) const PART_BYTES: u64 = 16 << 20;
-const MAX_ROW_BYTES: u64 = 64 << 20;
 const MAX_BATCH_BYTES: u64 = 4 << 30;
 const MAX_BATCH_ROWS: usize = 16 << 20;
 
@@ -92,8 +94,8 @@ impl Columns {
                 let half = num_rows / 2;
                 waiting.push(self.part(batch, start + half, num_rows - half));
                 waiting.push(self.part(batch, start, half));
-            } else if bytes > MAX_ROW_BYTES {
-                return Err(UserTableError::RowTooLarge { limit_bytes: MAX_ROW_BYTES }.into());
+            } else if bytes > MAX_USER_TABLE_ROW_BYTES {
+                return Err(UserTableError::RowTooLarge { limit_bytes: MAX_USER_TABLE_ROW_BYTES }.into());
             } else {
                 parts.push(part);
             }

@@ -35,9 +35,12 @@ mod table;
 mod transaction;
 mod writer;
 
+pub use columns::MAX_USER_TABLE_ROW_BYTES;
 pub(crate) use commit::{UserTableState, load_user_tables};
 pub use error::UserTableError;
-pub use schema::{MAX_USER_TABLE_COLUMNS, MAX_USER_TABLE_NAME_BYTES, is_reserved_table_name};
+pub use schema::{
+    MAX_USER_COLUMN_NAME_BYTES, MAX_USER_TABLE_COLUMNS, MAX_USER_TABLE_NAME_BYTES, is_reserved_table_name,
+};
 pub(crate) use schema::{decode_schema, encode_schema};
 pub use table::{UserTable, UserTables};
 pub use transaction::{CreateMode, UserTransaction};

@@ -26,7 +26,7 @@ pub const MAX_USER_TABLE_COLUMNS: usize = 1_024;
 /// The longest name of a table.
 pub const MAX_USER_TABLE_NAME_BYTES: usize = 128;
 /// The longest name of a column or field.
-pub(super) const MAX_COLUMN_NAME_BYTES: usize = 1 << 10;
+pub const MAX_USER_COLUMN_NAME_BYTES: usize = 1 << 10;
 /// Bytes that a row has whatever its values are: a reader makes room for them in each of its thousands of rows, also for nulls.
 pub(super) const MAX_FIXED_ROW_BYTES: u64 = 64 << 10;
 /// Lists in lists in structs, and so on.
@@ -109,9 +109,9 @@ fn check_names(fields: &Fields) -> Result<(), UserTableError> {
         if field.name().is_empty() {
             return Err(UserTableError::UnnamedColumn { number: index + 1 });
         }
-        if field.name().len() > MAX_COLUMN_NAME_BYTES {
+        if field.name().len() > MAX_USER_COLUMN_NAME_BYTES {
             let given = field.name().chars().take(80).collect();
-            return Err(UserTableError::LongColumnName { given, limit: MAX_COLUMN_NAME_BYTES });
+            return Err(UserTableError::LongColumnName { given, limit: MAX_USER_COLUMN_NAME_BYTES });
         }
         if !names.insert(field.name()) {
             return Err(UserTableError::DuplicateColumn { column: field.name().chars().take(200).collect() });

@@ -1,6 +1,18 @@
-use arrow::array::RecordBatch;
+use std::sync::Arc;
+use std::task::Poll;
 
+use arrow::array::RecordBatch;
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::Schema;
+use datafusion::error::Result;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::StreamExt;
+
+use crate::Error;
+use crate::status::status;
+use crate::stop::Stop;
 use crate::tests::fixture::TestServer;
+use crate::watch::WatchedRows;
 
 async fn refused(server: &TestServer, sql: &str) {
     let status = server.error(sql).await;
@@ -61,4 +73,27 @@ async fn a_large_literal_makes_small_batches_and_every_row_has_it() {
         "SELECT count(*) AS n, min(length(l)) AS low, max(length(l)) AS high FROM (SELECT '{literal}' || body AS l FROM logs)"
     );
     assert!(server.table(&sql).await.contains("| 1000 | 200006 | 200008 |"));
+}
+
+/// 2.2 GB of text, which is more than one batch can have.
+#[tokio::test]
+async fn batches_are_small_too_where_a_condition_appends_to_a_large_literal() {
+    let server = TestServer::start().await;
+    server.append_logs("default", &vec![(1, "api", "{}"); 2_200]).await;
+    let sql = "SELECT count(*) AS n FROM logs WHERE repeat('x', 1000000) || body > 'x'";
+    assert!(server.table(sql).await.contains("| 2200 |"));
+}
+
+#[tokio::test]
+async fn a_kernel_without_offsets_for_its_text_ends_the_query_with_what_to_do() {
+    let rows = futures::stream::poll_fn(|_| -> Poll<Option<Result<RecordBatch>>> {
+        OffsetBuffer::<i32>::from_lengths([i32::MAX as usize, 1]);
+        Poll::Ready(None)
+    });
+    let rows = Box::pin(RecordBatchStreamAdapter::new(Arc::new(Schema::empty()), rows));
+    let mut rows = WatchedRows { rows, stop: Stop::after(None), max_rows: usize::MAX, rest: None };
+    let error = rows.next().await.unwrap().unwrap_err();
+    let status = status(&Error::Query(error));
+    assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{status}");
+    assert!(status.message().contains("2 GiB") && status.message().contains("substr"), "{status}");
 }

@@ -121,10 +121,13 @@ fn columns_have_names_of_their_own_and_are_not_too_many() {
     let twice = checked_schema(&Schema::new(vec![Field::new("s", twice, true)]));
     assert!(matches!(twice, Err(UserTableError::DuplicateColumn { .. })));
 
-    let long = "n".repeat(MAX_COLUMN_NAME_BYTES);
+    let long = "n".repeat(MAX_USER_COLUMN_NAME_BYTES);
     schema(&[&long]).unwrap();
     let error = schema(&[&format!("{long}n")]).unwrap_err();
-    assert!(matches!(error, UserTableError::LongColumnName { limit: MAX_COLUMN_NAME_BYTES, .. }), "{error}");
+    assert!(
+        matches!(error, UserTableError::LongColumnName { limit: MAX_USER_COLUMN_NAME_BYTES, .. }),
+        "{error}"
+    );
     assert!(error.to_string().len() < 500, "{error}");
 
     let many = |count: usize| -> Fields { (0..count).map(|number| field(&number.to_string())).collect() };
