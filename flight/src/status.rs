@@ -12,13 +12,14 @@
 //! | memory, spill space, size limits | `RESOURCE_EXHAUSTED` |
 //! | the statement timeout, the sender's own | `DEADLINE_EXCEEDED` |
 //! | a statement that was cancelled | `CANCELLED` |
-//! | shutting down; a call that is cut off | `UNAVAILABLE` |
+//! | shutting down; a call that is cut off; a full disk | `UNAVAILABLE` |
 //! | stored bytes that cannot be read | `DATA_LOSS`, with the name of the data file, otherwise fixed text |
 //! | anything else, which is a bug | `INTERNAL`, fixed text |
 //!
 //! The chain behind a fixed text goes to the log. A client never reads a path, a debug text or a name of DataFusion's.
 
 use std::error::Error as StdError;
+use std::io;
 
 use alula_auth::ErrorKind as AuthKind;
 use alula_catalog::error_chain;
@@ -34,6 +35,8 @@ use crate::parse::distance;
 use crate::transport::QUERY_ID;
 
 const INTERNAL: &str = "the query failed inside the server; its log says why";
+const DISK_FULL: &str =
+    "the server's disk is full: nothing was changed, and it goes on by itself once there is room";
 const DAMAGED: &str = "stored data that the query needs cannot be read; the server's log says which";
 
 /// The longest message, before the encoding that makes three of each byte that is not ASCII. A status travels as a header,
@@ -207,10 +210,10 @@ fn query(error: &DataFusionError, span: Option<Span>) -> (Code, String) {
         DataFusionError::Internal(text) => {
             known(text).unwrap_or_else(|| (Code::Internal, INTERNAL.to_owned()))
         }
-        DataFusionError::IoError(_)
-        | DataFusionError::ExecutionJoin(_)
-        | DataFusionError::Substrait(_)
-        | DataFusionError::Ffi(_) => (Code::Internal, INTERNAL.to_owned()),
+        DataFusionError::IoError(inner) => spooled(inner),
+        DataFusionError::ExecutionJoin(_) | DataFusionError::Substrait(_) | DataFusionError::Ffi(_) => {
+            (Code::Internal, INTERNAL.to_owned())
+        }
     }
 }
 
@@ -230,12 +233,12 @@ fn arrow(error: &ArrowError, span: Option<Span>) -> (Code, String) {
             known(text).unwrap_or_else(|| (Code::Unimplemented, format!("not supported: {}", plain(text))))
         }
         ArrowError::OffsetOverflowError(_) => told(&Error::TooMuchText),
+        ArrowError::IoError(_, inner) => spooled(inner),
         ArrowError::MemoryError(_) => (Code::ResourceExhausted, exhausted("")),
         ArrowError::ParquetError(_) => (Code::DataLoss, DAMAGED.to_owned()),
         ArrowError::SchemaError(_)
         | ArrowError::CsvError(_)
         | ArrowError::AvroError(_)
-        | ArrowError::IoError(..)
         | ArrowError::IpcError(_)
         | ArrowError::CDataInterface(_)
         | ArrowError::DictionaryKeyOverflowError
@@ -278,6 +281,9 @@ fn storage(error: &alula_storage::Error) -> (Code, String) {
     if let alula_storage::Error::UserTable(error) = error {
         return (user_table(error), error.to_string());
     }
+    if is_about_a_full_disk(error) {
+        return (Code::Unavailable, DISK_FULL.to_owned());
+    }
     match error.kind() {
         StorageKind::InvalidInput => (Code::InvalidArgument, error.to_string()),
         StorageKind::ResourceExhausted => (Code::ResourceExhausted, error.to_string()),
@@ -307,6 +313,21 @@ fn storage(error: &alula_storage::Error) -> (Code, String) {
         StorageKind::Corrupted => (Code::DataLoss, DAMAGED.to_owned()),
         StorageKind::Internal => (Code::Internal, INTERNAL.to_owned()),
     }
+}
+
+fn is_about_a_full_disk(error: &alula_storage::Error) -> bool {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let is_full = matches!(error.downcast_ref(), Some(alula_storage::Error::DiskFull { .. }))
+            || error
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::StorageFull);
+        if is_full {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn user_table(error: &UserTableError) -> Code {
@@ -345,11 +366,16 @@ fn schema_error(error: &SchemaError) -> String {
     format!("{message} (the columns are: {}{more})", names.join(", "))
 }
 
-/// The writer of a spill file says by text alone that there is no room.
-fn spooled(error: &std::io::Error) -> (Code, String) {
+/// An error of a file that a query writes: those of the tables fail with storage's own. Of the bound the writer says by text
+/// alone that it is reached.
+fn spooled(error: &io::Error) -> (Code, String) {
     let text = error.to_string();
     if text.contains(SPILL_LIMIT) {
         (Code::ResourceExhausted, exhausted(&text))
+    } else if error.kind() == io::ErrorKind::StorageFull {
+        let full =
+            "the server's disk is full, and the query needs more memory than it may have: ask for less of it";
+        (Code::ResourceExhausted, full.to_owned())
     } else {
         (Code::Internal, INTERNAL.to_owned())
     }

@@ -8,7 +8,7 @@ pub(crate) mod fixture;
 mod grafana;
 mod hostile;
 pub(crate) mod ledger;
-mod long_queries;
+pub(crate) mod long_queries;
 mod metadata;
 mod parameters;
 mod polling;

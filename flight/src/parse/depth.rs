@@ -5,9 +5,9 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::{Error, Result};
 
-/// Operators in a statement: a chain of them is as deep a tree. 4,000 are planned within the stack of a query thread,
-/// in minutes.
-pub(super) const MAX_OPERATORS: usize = 2_000;
+/// Operators in a statement: a chain of them is as deep a tree, and takes the square of its length to plan: 1,000 two seconds
+/// of a CPU, 2,000 ten.
+pub(super) const MAX_OPERATORS: usize = 1_000;
 
 /// `UNION`, `INTERSECT` and `EXCEPT` in a statement.
 pub(super) const MAX_SET_OPERATIONS: usize = 200;

@@ -59,14 +59,14 @@ fn why_a_statement_was_ended_is_told_from_within_a_plan_too() {
     check(inside(Error::Cancelled), Code::Cancelled, "cancelled");
     let limit = Duration::from_secs(7);
     check(inside(Error::Timeout { limit }), Code::DeadlineExceeded, "query.statement_timeout (7s)");
-    let full = std::io::Error::other("increase `datafusion.runtime.max_temp_directory_size`");
+    let full = io::Error::other("increase `datafusion.runtime.max_temp_directory_size`");
     check(Error::Spool(full), Code::ResourceExhausted, "query.spill_limit");
-    check(Error::Spool(std::io::Error::other("/var/lib is gone")), Code::Internal, INTERNAL);
+    check(Error::Spool(io::Error::other("/var/lib is gone")), Code::Internal, INTERNAL);
 }
 
 #[test]
 fn what_a_client_cannot_mend_gets_a_fixed_text() {
-    let io = || std::io::Error::other("/var/lib/alula/data/7 is gone");
+    let io = || io::Error::other("/var/lib/alula/data/7 is gone");
     check(failed(DataFusionError::IoError(io())), Code::Internal, INTERNAL);
     check(failed(DataFusionError::Internal("bug in src/x.rs".to_owned())), Code::Internal, INTERNAL);
     check(failed(DataFusionError::External(Box::new(io()))), Code::Internal, INTERNAL);
@@ -112,6 +112,17 @@ fn a_remote_tier_that_does_not_answer_is_named_and_its_address_is_not() {
     assert_eq!(status.code(), Code::Unavailable);
     assert!(status.message().contains("object store of the remote tier"), "{status}");
     assert!(!status.message().contains("bucket"), "{status}");
+}
+
+#[test]
+fn a_full_disk_is_named() {
+    let full = || io::Error::from(io::ErrorKind::StorageFull);
+    let written = alula_storage::Error::Io { path: "/x".into(), doing: "cannot write", source: full() };
+    let guarded = alula_storage::Error::DiskFull { free_bytes: 1, needed_bytes: 2 };
+    for error in [written, guarded, alula_storage::Error::WalWrite(full())] {
+        check(Error::Storage(error), Code::Unavailable, "the server's disk is full");
+    }
+    check(failed(DataFusionError::IoError(full())), Code::ResourceExhausted, "the server's disk is full");
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(super) async fn server_with(num_rows: usize) -> TestServer {
     server_with_config(num_rows, |_| ()).await
 }
 
-pub(super) async fn server_with_config(
+pub(crate) async fn server_with_config(
     num_rows: usize,
     change: impl FnOnce(&mut crate::Config),
 ) -> TestServer {
@@ -166,6 +166,8 @@ async fn every_kind_of_work_that_may_not_yield_ends_with_its_stream() {
         "SELECT count(*) FROM generate_series(1, 100000000000)",
         "SELECT sum(x) FROM (SELECT unnest(range(1, 100000)) AS x FROM logs a CROSS JOIN logs b)",
         "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x > 0) SELECT count(*) FROM n",
+        "SELECT count(*) FROM logs a CROSS JOIN logs b WHERE repeat(a.body, 20000) ~ '(.*a){20}b'",
+        "SELECT sum(length(a.body)) FROM logs a JOIN logs b ON repeat(a.body, 20000) LIKE '%' || b.body || '%z'",
         "SELECT sum(levenshtein(repeat(a.body, 200), repeat(b.body, 200))) FROM logs a CROSS JOIN logs b",
         "SELECT count(*) FROM logs a CROSS JOIN logs b WHERE EXISTS (SELECT 1 FROM logs c WHERE c.body > a.body || b.body || 'z')",
     ] {

@@ -1,5 +1,7 @@
 //! What a client was told of the columns of a statement: it gets rows with these, or is told that there are others.
 
+use std::sync::Arc;
+
 use arrow::datatypes::SchemaRef;
 use arrow_flight::Ticket;
 use arrow_flight::sql::{CommandPreparedStatementQuery, ProstMessageExt};
@@ -24,7 +26,7 @@ async fn change(server: &TestServer, sql: &str, transaction: Option<&Bytes>) {
 async fn fetched(server: &TestServer, ticket: &Ticket) -> Result<SchemaRef, Status> {
     let mut rows = server.client().do_get(ticket.clone()).await.map_err(as_status)?;
     while rows.try_next().await.map_err(as_status)?.is_some() {}
-    Ok(rows.schema().unwrap().clone())
+    Ok(Arc::clone(rows.schema().unwrap()))
 }
 
 async fn ticket(server: &TestServer, sql: &str, transaction: Option<&Bytes>) -> Ticket {

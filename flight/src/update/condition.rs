@@ -16,6 +16,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::parameters::{Bound, Row};
 use crate::parse::{count_operators, parse_expression};
+use crate::watch::is_growing;
 use crate::{Error, Result};
 
 /// Operators in a condition. It is planned and evaluated on threads that have less stack than those of queries.
@@ -31,6 +32,13 @@ pub(super) fn frozen(mut condition: Expr, state: &SessionState) -> Result<Expr> 
     };
     let frozen = visit_expressions_mut(&mut condition, |expr| {
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+        let name = function.name.to_string().to_lowercase();
+        if is_growing(&name) {
+            // It is evaluated for every row at every later reading.
+            return ControlFlow::Break(Error::Unsupported {
+                what: format!("{name} in the condition of a DELETE"),
+            });
+        }
         let Some(data_type) = moment(function) else { return ControlFlow::Continue(()) };
         match now().and_then(|now| literal(&now.cast_to(&data_type)?)) {
             Ok(value) => *expr = value,

@@ -39,6 +39,12 @@ const SLOW: [&str; 11] = [
     "translate",
 ];
 
+/// Those that make a value of any type.
+const CASTS: [&str; 2] = ["arrow_cast", "arrow_try_cast"];
+
+/// The widest type of fixed width that a function may make.
+const MAX_WIDTH: usize = 64 << 10;
+
 /// Rows that tell how long a batch takes.
 const PROBE_ROWS: usize = 4;
 
@@ -49,11 +55,17 @@ const SLICE: Duration = Duration::from_millis(50);
 /// The function, which asks from time to time if it is one of those that may take long, and first what it would make if that
 /// may be much.
 pub(crate) fn watched_function(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
-    if SLOW.contains(&function.name()) || GROWING.contains(&function.name()) {
+    let name = function.name();
+    if SLOW.contains(&name) || GROWING.contains(&name) || CASTS.contains(&name) {
         Arc::new(ScalarUDF::new_from_impl(WatchedFunction { inner: function }))
     } else {
         function
     }
+}
+
+/// Whether a function may make much of little.
+pub(crate) fn is_growing(name: &str) -> bool {
+    GROWING.contains(&name)
 }
 
 impl ConfigExtension for Stop {
@@ -150,7 +162,15 @@ impl ScalarUDFImpl for WatchedFunction {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        self.inner.return_field_from_args(args)
+        let field = self.inner.return_field_from_args(args)?;
+        let width = growth::fixed_size(field.data_type());
+        if width > MAX_WIDTH {
+            return plan_err!(
+                "every value of {} would have {width} bytes: ask for at most {MAX_WIDTH}",
+                self.name()
+            );
+        }
+        Ok(field)
     }
 
     fn is_strict(&self) -> bool {

@@ -3,6 +3,7 @@
 //! What expressions make is not counted by the memory pool, and one call of a function cannot be ended half-way. So what a
 //! call would make is told from its arguments before it is called, and refused above a bound.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
@@ -14,47 +15,92 @@ use arrow::datatypes::{
 use datafusion::common::exec_err;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{ColumnarValue, Operator, ScalarFunctionArgs};
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{BinaryExpr, Literal};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
+use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
+use datafusion::scalar::ScalarValue;
 
 use crate::Error;
 
-/// What one call may make, of all rows of a batch together.
+/// What may be made of all rows of a batch together.
 const MAX_BYTES: u64 = 256 << 20;
+
+/// What may be made of one row: far more than a client takes.
+pub(super) const MAX_VALUE_BYTES: u64 = 64 << 20;
 
 /// What the values that a projection has in every row may take of a batch.
 const MAX_REPEATED_BYTES: usize = 32 << 20;
 
 /// Values up to this size are no reason for smaller batches.
-const SMALL_BYTES: usize = 4 << 10;
+const SMALL_BYTES: usize = 1 << 10;
 
 /// The functions whose result may be far larger than their arguments.
-pub(super) const GROWING: [&str; 7] =
-    ["array_repeat", "generate_series", "lpad", "range", "repeat", "replace", "rpad"];
+pub(super) const GROWING: [&str; 8] =
+    ["array_repeat", "array_resize", "generate_series", "lpad", "range", "repeat", "replace", "rpad"];
 
-/// How many rows a batch may have that this operator makes another of, if its own literals are large: they come once a row,
-/// in other operators than a projection where something is appended to them.
+thread_local! {
+    /// What the functions have made since it began to be counted on this thread.
+    static MADE: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// From here on the bound is on all calls together.
+pub(super) fn begin_counting() {
+    MADE.set(Some(0));
+}
+
+/// From here on the bound is on each call. Returns what was made meanwhile.
+pub(super) fn end_counting() -> u64 {
+    MADE.take().unwrap_or(0)
+}
+
+/// How many rows a batch may have that this operator makes another of, if its own literals are large: they come once a row.
+///
+/// # Errors
+/// `Execution` — one is so large that it may come in no row, or in none of a window, whose rows are kept.
 pub(super) fn rows_per_batch(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<usize>> {
-    let is_projection = plan.is::<ProjectionExec>();
-    let size = |expr: &Arc<dyn PhysicalExpr>| {
-        expr.downcast_ref::<Literal>().map_or(0, |literal| literal.value().size())
-    };
-    let mut bytes = 0;
+    let mut bytes = 0_usize;
     plan.apply_expressions(&mut |root| {
         root.apply(|expr| {
-            let binary = expr.downcast_ref::<BinaryExpr>();
-            bytes += match binary.filter(|binary| *binary.op() == Operator::StringConcat) {
-                _ if is_projection => size(expr),
-                Some(concat) => size(concat.left()) + size(concat.right()),
-                None => 0,
-            };
+            let size = expr.downcast_ref::<Literal>().map_or(0, |literal| size(literal.value()));
+            if size > SMALL_BYTES {
+                bytes = bytes.saturating_add(size);
+            }
             Ok(TreeNodeRecursion::Continue)
         })
     })?;
-    Ok((bytes > SMALL_BYTES).then(|| (MAX_REPEATED_BYTES / bytes).max(1)))
+    if bytes == 0 {
+        return Ok(None);
+    }
+    if plan.is::<WindowAggExec>() || plan.is::<BoundedWindowAggExec>() {
+        return exec_err!(
+            "a constant of a window function has {bytes} bytes, and may have {SMALL_BYTES}: it comes once a row"
+        );
+    }
+    if bytes as u64 > MAX_BYTES {
+        return exec_err!(
+            "the constants of a row have {} MiB, and may have {} MiB",
+            bytes >> 20,
+            MAX_BYTES >> 20
+        );
+    }
+    Ok(Some((MAX_REPEATED_BYTES / bytes).max(1)))
+}
+
+/// What a constant takes of each row.
+fn size(value: &ScalarValue) -> usize {
+    // Null is as long as every other value.
+    value.size().max(fixed_size(&value.data_type()))
+}
+
+/// Bytes of every value of a type; 0 where they differ.
+pub(super) fn fixed_size(data_type: &DataType) -> usize {
+    let times = |bytes: usize, count: i32| bytes.saturating_mul(usize::try_from(count).unwrap_or(0));
+    match data_type {
+        DataType::FixedSizeBinary(count) => times(1, *count),
+        DataType::FixedSizeList(item, count) => times(fixed_size(item.data_type()).max(1), *count),
+        _ => data_type.primitive_width().unwrap_or(0),
+    }
 }
 
 /// What becomes of a statement whose kernels have panicked.
@@ -94,6 +140,18 @@ pub(super) fn check(name: &str, args: &ScalarFunctionArgs) -> Result<()> {
                 (of(&text, row) / of(&from, row).max(1) + 1).saturating_mul(of(&to, row)) + of(&text, row)
             })
         }
+        ("array_resize", [list, length, rest @ ..]) => {
+            let width = |array: &ArrayRef| -> Result<u64> {
+                Ok(array.to_data().get_slice_memory_size()? as u64 / (array.len() as u64).max(1) + 1)
+            };
+            // Its own elements are there already.
+            let bytes = match rest {
+                [element, ..] => width(element)?,
+                [] => 8,
+            };
+            let (own, lengths) = (width(list)?, integers(length)?);
+            Box::new(move |row| bytes.saturating_mul(of(&lengths, row)).saturating_add(own))
+        }
         ("array_repeat", [element, times]) => {
             let bytes = element.to_data().get_slice_memory_size()? as u64 / (element.len() as u64).max(1) + 1;
             let times = integers(times)?;
@@ -105,14 +163,29 @@ pub(super) fn check(name: &str, args: &ScalarFunctionArgs) -> Result<()> {
         }
         _ => return Ok(()),
     };
-    let bytes = (0..rows).map(of_row).fold(0, u64::saturating_add);
-    if bytes > MAX_BYTES {
+    let (mut largest, mut bytes) = (0, 0_u64);
+    for of_row in (0..rows).map(of_row) {
+        largest = of_row.max(largest);
+        bytes = bytes.saturating_add(of_row);
+    }
+    if largest > MAX_VALUE_BYTES {
         return exec_err!(
-            "{name} would make {} MiB of {rows} rows, and a call may make {} MiB: ask for less of it, or for fewer rows",
-            bytes >> 20,
+            "{name} would make a value of {} MiB, and one may have {} MiB: ask for less of it",
+            largest >> 20,
+            MAX_VALUE_BYTES >> 20
+        );
+    }
+    let made = MADE.get().map(|before| before.saturating_add(bytes));
+    let together = made.unwrap_or(bytes);
+    if together > MAX_BYTES {
+        return exec_err!(
+            "{name} would make {} MiB of {rows} rows, with what was made of them before, and that may be {} MiB: \
+             ask for less of it, or for fewer rows",
+            together >> 20,
             MAX_BYTES >> 20
         );
     }
+    MADE.set(made);
     Ok(())
 }
 

@@ -189,8 +189,9 @@ impl Search<'_> {
         }
         self.found.is_complete = false;
         let advice = match &fault {
-            FileFault::Foreign | FileFault::SeveralTenants => LEFT,
-            FileFault::Differs { what: "places", .. } => LEFT,
+            FileFault::Foreign | FileFault::SeveralTenants | FileFault::Differs { what: "places", .. } => {
+                LEFT
+            }
             FileFault::Missing | FileFault::Object(_) => UNREAD,
             FileFault::Footer(FooterError::Newer { .. }) => NEWER,
             _ => {
