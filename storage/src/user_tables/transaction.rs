@@ -149,7 +149,7 @@ impl UserTransaction {
     /// Cancel: dropped before it is ready, nothing was appended.
     ///
     /// # Errors
-    /// What the stream gave; otherwise as of [`UserTableWriter::write`]. Nothing was appended.
+    /// What the stream gave; otherwise as of `UserTableWriter::write`. Nothing was appended.
     pub async fn append<E: From<Error>>(
         &mut self,
         name: &str,
